@@ -1,0 +1,52 @@
+"""The journal: the ordered log of model updates, from which every model on stage can be rebuilt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model update.
+
+    `position` orders all entries of a journal; the position of a descriptor is its model version.
+    Exactly one of `descriptor` (a serialised ModelDescriptor, not yet checked in any way) and
+    `rollback_to` (the version of an earlier entry of `data_type`, to be served again) is set.
+    """
+
+    position: int
+    data_type: str
+    published_ms: int
+    descriptor: bytes | None = None
+    rollback_to: int | None = None
+
+
+class Journal(Protocol):
+    """An append-only log of model updates. Calls block; an instance is used by one thread.
+
+    An entry is durable when `append` or `roll_back` returns. Positions start at 1, rise, and may
+    have gaps.
+    """
+
+    def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
+        """Append a descriptor and return its entry.
+
+        `origin` (such as `models/0/17`, a topic's partition and offset) makes this idempotent: a
+        second append of one origin returns the first one's entry. Raises JournalError.
+        """
+
+    def roll_back(self, data_type: str, version: int) -> Entry:
+        """Append "serve `version` of `data_type` again". Raises JournalError."""
+
+    def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
+        """Return up to `limit` entries whose position is over `after`, in order.
+
+        Waits up to `timeout` seconds for the first one; empty when there is none. Raises
+        JournalError.
+        """
+
+    def get(self, position: int) -> Entry | None:
+        """Return the entry at `position`, or None when there is none."""
+
+    def close(self) -> None:
+        """Free what is held. Idempotent."""

@@ -1,0 +1,114 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Envelope(_message.Message):
+    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[Envelope.Kind]
+        HELLO: _ClassVar[Envelope.Kind]
+        WELCOME: _ClassVar[Envelope.Kind]
+        SCORE: _ClassVar[Envelope.Kind]
+        SCORED: _ClassVar[Envelope.Kind]
+        ASK: _ClassVar[Envelope.Kind]
+        ANSWER: _ClassVar[Envelope.Kind]
+        FAILURE: _ClassVar[Envelope.Kind]
+        TELL: _ClassVar[Envelope.Kind]
+    KIND_UNSPECIFIED: Envelope.Kind
+    HELLO: Envelope.Kind
+    WELCOME: Envelope.Kind
+    SCORE: Envelope.Kind
+    SCORED: Envelope.Kind
+    ASK: Envelope.Kind
+    ANSWER: Envelope.Kind
+    FAILURE: Envelope.Kind
+    TELL: Envelope.Kind
+    class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PROTOBUF: _ClassVar[Envelope.Encoding]
+        JSON: _ClassVar[Envelope.Encoding]
+    PROTOBUF: Envelope.Encoding
+    JSON: Envelope.Encoding
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    kind: Envelope.Kind
+    correlation_id: int
+    data_type: str
+    count: int
+    budget_ms: int
+    encoding: Envelope.Encoding
+    subject: str
+    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol", "role", "name", "pid")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    role: str
+    name: str
+    pid: int
+    def __init__(self, protocol: _Optional[int] = ..., role: _Optional[str] = ..., name: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("protocol", "node", "incarnation", "credit")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    node: str
+    incarnation: str
+    credit: int
+    def __init__(self, protocol: _Optional[int] = ..., node: _Optional[str] = ..., incarnation: _Optional[str] = ..., credit: _Optional[int] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class RecordFailure(_message.Message):
+    __slots__ = ("index", "code", "message")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    code: str
+    message: str
+    def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ScoredBatch(_message.Message):
+    __slots__ = ("model_name", "model_version", "model_sha256", "values", "labels", "chosen", "probabilities", "failures")
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    model_name: str
+    model_version: int
+    model_sha256: str
+    values: bytes
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    chosen: bytes
+    probabilities: bytes
+    failures: _containers.RepeatedCompositeFieldContainer[RecordFailure]
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., values: _Optional[bytes] = ..., labels: _Optional[_Iterable[str]] = ..., chosen: _Optional[bytes] = ..., probabilities: _Optional[bytes] = ..., failures: _Optional[_Iterable[_Union[RecordFailure, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,225 @@
+"""The configuration: one cluster.yaml, read once at the edge, overridable from the environment.
+
+Every key can be overridden by a `REPERTORY_` variable, with `__` between levels:
+`REPERTORY_HTTP__PORT=8080`, `REPERTORY_KAFKA__BOOTSTRAP_SERVERS=broker:9092`.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from repertory.errors import ConfigError
+
+MEBIBYTE = 1024 * 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataType(_Section):
+    """What a record is, and how records of this type are served."""
+
+    message: str
+    """The protobuf message of a record: `module:Class` of a generated module."""
+    features: tuple[str, ...] = Field(min_length=1)
+    """The record's fields that models see, in the order in which unnamed model inputs take them."""
+    topics: tuple[str, ...] = ()
+    """Kafka topics whose records are of this type."""
+    required: bool = True
+    """Whether the node is ready only when a model serves this type."""
+    max_batch: int = Field(default=512, ge=1, le=65536)
+    """Records scored together at most."""
+    max_delay_ms: float = Field(default=5.0, ge=0)
+    """How long a record waits for others to share its batch, while the actor is busy."""
+    credit: int = Field(default=4, ge=1, le=1024)
+    """Batches of this type that one connection may have in flight."""
+
+
+class Kafka(_Section):
+    """The Kafka face. Without `bootstrap_servers` there is none."""
+
+    bootstrap_servers: str | None = None
+    """`host:port,…` of the brokers."""
+    group_id: str = "repertory"
+    """Consumer group of the record topics."""
+    models_topic: str = "models"
+    """Topic on which models arrive, as ModelDescriptor messages."""
+    results_topic: str = "results"
+    """Topic that gets a ScoredRecord for each record scored."""
+    dead_letters_topic: str = "dead-letters"
+    """Topic that gets a DeadLetter for each record that could not be scored."""
+    create_topics: bool = True
+    """Create missing topics at start-up."""
+    deadline_ms: int = Field(default=30_000, ge=1)
+    """How long one attempt to score a batch may take before it is sent again."""
+    properties: dict[str, str | int | float | bool] = {}
+    """Further librdkafka properties (`security.protocol`, `sasl.username`, …)."""
+    password: SecretStr | None = None
+    """`sasl.password`; best given as REPERTORY_KAFKA__PASSWORD."""
+
+
+class Http(_Section):
+    """The HTTP face."""
+
+    enabled: bool = True
+    """Whether this face runs."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 5500
+    """Port to listen on."""
+    deadline_ms: int = Field(default=10_000, ge=1)
+    """How long a request may wait for its score."""
+    max_body_mb: int = Field(default=64, ge=1)
+    """Largest body of a scoring request, MiB. Uploads of models obey `models.max_mb`."""
+
+
+class Journal(_Section):
+    """Where the log of model updates lives."""
+
+    kind: Literal["sqlite", "kafka"] = "sqlite"
+    """`sqlite`: a file of the node. `kafka`: the topic `kafka.models_topic` (one partition)."""
+
+
+class Models(_Section):
+    """What the green room allows."""
+
+    max_mb: int = Field(default=256, ge=1)
+    """Largest model content, MiB."""
+    roots: tuple[Path, ...] = ()
+    """Folders below which a descriptor's `location` may lie. Empty: no location is accepted."""
+    check_seconds: float = Field(default=30.0, gt=0)
+    """Wall-clock limit of the check of one model."""
+    check_memory_mb: int = Field(default=6144, ge=256)
+    """Address-space limit of the process that checks a model, MiB."""
+    keep_versions: int = Field(default=10, ge=1)
+    """Prepared versions of a data type that stay on disk, for roll back at once."""
+
+
+class Node(_Section):
+    """One host of the cluster."""
+
+    host: str = "127.0.0.1"
+    """The one address that the node's actors bind to and advertise."""
+    admin_port: Port = 0
+    """Port of the Thespian admin; 0: any free port."""
+
+
+class ClusterConfig(_Section):
+    """The whole of cluster.yaml."""
+
+    data_dir: Path = Path("data")
+    """Folder for the journal, models, snapshots and logs; each node has a folder below it."""
+    nodes: dict[Name, Node] = {"a": Node()}
+    """The hosts, by name."""
+    http: Http = Http()
+    kafka: Kafka = Kafka()
+    journal: Journal = Journal()
+    models: Models = Models()
+    data_types: dict[Name, DataType] = Field(min_length=1)
+    """The data types served, by name."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+
+    @model_validator(mode="after")
+    def _topics_are_of_one_type(self) -> Self:
+        seen: dict[str, str] = {}
+        for name, data_type in self.data_types.items():
+            for topic in data_type.topics:
+                if topic in seen:
+                    raise ValueError(f"topic {topic!r} is of both {seen[topic]!r} and {name!r}")
+                seen[topic] = name
+        if self.journal.kind == "kafka" and not self.kafka.bootstrap_servers:
+            raise ValueError("journal.kind is kafka, but kafka.bootstrap_servers is not set")
+        return self
+
+
+class NodePaths:
+    """Where one node keeps its files.
+
+    Sockets live in a folder of their own under the temporary folder, because the path of a UNIX
+    socket holds at most 107 bytes.
+    """
+
+    def __init__(self, config: ClusterConfig, node: str) -> None:
+        self.root = (config.data_dir / node).absolute()
+        self.journal = self.root / "journal.sqlite"
+        self.catalog = self.root / "catalog.sqlite"
+        self.models = self.root / "models"
+        self.snapshots = self.root / "snapshots"
+        self.spool = self.root / "spool"
+        self.logs = self.root / "logs"
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        self.run = Path(tempfile.gettempdir()) / f"repertory-{os.getuid()}-{digest}"
+
+    @property
+    def router_door(self) -> Path:
+        """The socket on which the router listens."""
+        return self.run / "router.sock"
+
+    def serving_door(self, data_type: str) -> Path:
+        """The socket on which the serving actor of a data type listens."""
+        return self.run / f"serving-{data_type}.sock"
+
+    def create(self) -> None:
+        """Create the folders, readable by this user only. Idempotent."""
+        for folder in (self.root, self.models, self.snapshots, self.spool, self.logs, self.run):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.run.stat().st_uid != os.getuid():
+            raise ConfigError(f"{self.run} belongs to another user; remove it or set TMPDIR")
+
+
+def load_config(path: Path, environ: Mapping[str, str] | None = None) -> ClusterConfig:
+    """Read cluster.yaml and the environment. Raises ConfigError, naming file, key and value."""
+    try:
+        document = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"{path}: a mapping is expected at the top, not {type(document).__name__}"
+        )
+    for key, value in (os.environ if environ is None else environ).items():
+        if key.startswith("REPERTORY_") and key not in _OTHER_VARIABLES:
+            _override(document, key, value)
+    return parse_config(document, source=str(path))
+
+
+def parse_config(document: Mapping[str, Any], *, source: str = "configuration") -> ClusterConfig:
+    """Validate a document. Raises ConfigError, naming source, key and value."""
+    try:
+        return ClusterConfig.model_validate(document)
+    except ValidationError as error:
+        lines = [
+            f"{source}: {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}"
+            + (f" (got {item['input']!r:.80})" if item["loc"] else "")
+            for item in error.errors(include_url=False)
+        ]
+        raise ConfigError("\n".join(lines)) from error
+
+
+# Variables of this prefix that are not keys of the configuration.
+_OTHER_VARIABLES = frozenset({"REPERTORY_CONFIG", "REPERTORY_TEST_KAFKA", "REPERTORY_WIRE_KEY"})
+
+
+def _override(document: dict[str, Any], variable: str, value: str) -> None:
+    *parents, last = variable.removeprefix("REPERTORY_").lower().split("__")
+    for parent in parents:
+        section = document.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{variable}: {parent} is not a section")
+        document = section
+    document[last] = yaml.safe_load(value)
