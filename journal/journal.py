@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from repertory.errors import JournalError
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -50,3 +52,16 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Free what is held. Idempotent."""
+
+
+def check_rollback(journal: Journal, data_type: str, version: int) -> None:
+    """Raise JournalError unless `version` is the position of a descriptor of `data_type`."""
+    entry = journal.get(version)
+    if entry is None:
+        raise JournalError(f"there is no model version {version} to go back to")
+    if entry.data_type != data_type:
+        raise JournalError(f"model version {version} is of {entry.data_type!r}, not {data_type!r}")
+    if entry.rollback_to is not None:
+        raise JournalError(
+            f"entry {version} is itself a roll back; go back to version {entry.rollback_to}"
+        )

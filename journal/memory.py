@@ -1,0 +1,55 @@
+"""The journal in memory: the working twin for tests, and for trying things out."""
+
+import threading
+from collections.abc import Sequence
+
+from repertory.journal.clock import epoch_ms
+from repertory.journal.journal import Entry, check_rollback
+
+
+class MemoryJournal:
+    """A journal that ends with its process. Unlike the others, threads may share an instance."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._origins: dict[str, Entry] = {}
+        self._changed = threading.Condition()
+
+    def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
+        """Append a descriptor; see `Journal`."""
+        with self._changed:
+            if origin is not None and origin in self._origins:
+                return self._origins[origin]
+            entry = self._add(
+                Entry(len(self._entries) + 1, data_type, epoch_ms(), descriptor=descriptor)
+            )
+            if origin is not None:
+                self._origins[origin] = entry
+            return entry
+
+    def roll_back(self, data_type: str, version: int) -> Entry:
+        """Append a roll back; see `Journal`. Raises JournalError when there is no such version."""
+        with self._changed:
+            check_rollback(self, data_type, version)
+            return self._add(
+                Entry(len(self._entries) + 1, data_type, epoch_ms(), rollback_to=version)
+            )
+
+    def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
+        """Return entries over `after`; see `Journal`."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._entries) > after, timeout)
+            return self._entries[after : after + limit]
+
+    def get(self, position: int) -> Entry | None:
+        """Return the entry at `position`, or None."""
+        with self._changed:
+            return self._entries[position - 1] if 0 < position <= len(self._entries) else None
+
+    def close(self) -> None:
+        """Do nothing: what was appended stays."""
+
+    def _add(self, entry: Entry) -> Entry:
+        self._entries.append(entry)
+        self._changed.notify_all()
+        return entry

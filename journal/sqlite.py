@@ -1,0 +1,143 @@
+"""The journal in a SQLite file, for a node without Kafka."""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from repertory.errors import JournalError
+from repertory.journal.clock import epoch_ms
+from repertory.journal.database import Database, Schema
+from repertory.journal.journal import Entry, check_rollback
+
+READ_BYTES = 64 << 20  # descriptors that one `read` brings into memory, unless the first is larger
+POLL_SECONDS = 0.05  # how late a waiting reader may notice an entry; one look costs microseconds
+
+_SCHEMA = Schema(
+    kind="journal",
+    application_id=0x52504A4C,  # RPJL
+    version=1,
+    statements=(
+        # AUTOINCREMENT: a position is never given twice, even after its row was deleted.
+        """CREATE TABLE entries (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            data_type TEXT NOT NULL,
+            published_ms INTEGER NOT NULL,
+            origin TEXT UNIQUE,
+            rollback_to INTEGER,
+            sha256 BLOB,
+            descriptor BLOB,
+            CHECK ((descriptor IS NULL) <> (rollback_to IS NULL))
+        )""",
+    ),
+)
+_LAST = 2**63 - 1  # SQLite's largest integer
+_COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, sha256"
+
+
+class SqliteJournal:
+    """A journal in the file at `path`, which is created when missing; its folder must exist.
+
+    Several processes may append and read at once. What is read is compared with the digest that
+    was stored with it. One `read` returns at most 64 MiB of descriptors, or one larger one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _SCHEMA)
+
+    def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
+        """Append a descriptor; see `Journal`. It is on the disk when this returns."""
+        digest = hashlib.sha256(descriptor).digest()
+        with self._database.transaction() as connection:
+            if origin is not None and (present := _find_origin(connection, origin)):
+                return self._entry(present)
+            now = epoch_ms()
+            cursor = connection.execute(
+                "INSERT INTO entries (data_type, published_ms, origin, descriptor, sha256)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (data_type, now, origin, descriptor, digest),
+            )
+            position = int(cursor.lastrowid or 0)
+        return Entry(position, data_type, now, descriptor=descriptor)
+
+    def roll_back(self, data_type: str, version: int) -> Entry:
+        """Append a roll back; see `Journal`. Raises JournalError when there is no such version."""
+        check_rollback(self, data_type, version)
+        with self._database.transaction() as connection:
+            now = epoch_ms()
+            cursor = connection.execute(
+                "INSERT INTO entries (data_type, published_ms, rollback_to) VALUES (?, ?, ?)",
+                (data_type, now, version),
+            )
+            position = int(cursor.lastrowid or 0)
+        return Entry(position, data_type, now, rollback_to=version)
+
+    def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
+        """Return entries over `after`; see `Journal`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self._database.data_version()
+            if entries := self._read(after, limit):
+                return entries
+            while self._database.data_version() == seen:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return []
+                time.sleep(min(POLL_SECONDS, remaining))
+
+    def get(self, position: int) -> Entry | None:
+        """Return the entry at `position`, or None. Raises JournalError."""
+        if not 0 < position <= _LAST:
+            return None
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM entries WHERE position = ?", (position,)
+        )
+        return self._entry(rows[0]) if rows else None
+
+    def check(self) -> None:
+        """Read the whole journal; raise JournalError when anything in it is damaged. Slow."""
+        self._database.check()
+        with closing(self._rows_after(0)) as rows:
+            for row in rows:
+                self._entry(row)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._database.close()
+
+    def _read(self, after: int, limit: int) -> list[Entry]:
+        entries: list[Entry] = []
+        size = 0
+        with closing(self._rows_after(after)) as rows:
+            for row in islice(rows, limit):
+                entry = self._entry(row)
+                size += len(entry.descriptor or b"")
+                if entries and size > READ_BYTES:
+                    break
+                entries.append(entry)
+        return entries
+
+    def _rows_after(self, after: int) -> Generator[tuple[object, ...]]:
+        return self._database.stream(
+            f"SELECT {_COLUMNS} FROM entries WHERE position > ? ORDER BY position", (after,)
+        )
+
+    def _entry(self, row: tuple[object, ...]) -> Entry:
+        *fields, digest = row
+        entry = Entry(*fields)  # type: ignore[arg-type]
+        if entry.descriptor is not None and hashlib.sha256(entry.descriptor).digest() != digest:
+            raise JournalError(
+                f"{self._database.path}: the descriptor at position {entry.position} is not what"
+                " was written; move the file away, then restore it from a backup"
+            )
+        return entry
+
+
+def _find_origin(connection: sqlite3.Connection, origin: str) -> tuple[object, ...] | None:
+    row: tuple[object, ...] | None = connection.execute(
+        f"SELECT {_COLUMNS} FROM entries WHERE origin = ?", (origin,)
+    ).fetchone()
+    return row
