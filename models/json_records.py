@@ -1,0 +1,169 @@
+"""Records as JSON objects, one each."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from repertory.errors import FailureCode
+from repertory.models.model import Columns, Failed, Feature, FeatureKind, Schema
+from repertory.models.names import normalise
+
+# Producers send few different sets of keys; the bound keeps a hostile one from filling memory.
+_MOST_LAYOUTS = 256
+
+_DATA_TYPE = normalise("dataType")
+
+
+EMPTY = Failed(FailureCode.INVALID_RECORD, "an empty record")
+
+
+class BadRecord(Exception):
+    """A record that cannot be decoded; `failure` says why."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _undecodable(message: str) -> BadRecord:
+    return BadRecord(Failed(FailureCode.INVALID_RECORD, message))
+
+
+def wrong_data_type(found: str, due: str) -> Failed:
+    """Return the failure of a record that says it is of another data type."""
+    message = f"the record says that it is of {found!r}, not of {due!r}"
+    return Failed(FailureCode.WRONG_DATA_TYPE, message)
+
+
+class _Layout:
+    """Where the features lie in objects with one tuple of keys."""
+
+    def __init__(self, keys: tuple[str, ...], schema: Schema) -> None:
+        places: dict[str, list[str]] = {}
+        for key in keys:
+            places.setdefault(normalise(key), []).append(key)
+        names = [normalise(feature.name) for feature in schema.features]
+        doubled = [places[name] for name in names if len(places.get(name, ())) > 1]
+        self.doubled = doubled[0] if doubled else None
+        found = [(i, places[name][0]) for i, name in enumerate(names) if name in places]
+        self.features = [schema.features[i] for i, _ in found]
+        self.indices = [i for i, _ in found]
+        self.complete = len(found) == len(names)
+        present = [key for _, key in found]
+        # itemgetter of one key gives a bare value; ask for it twice, and zip drops the second.
+        self.values = (
+            itemgetter(*(present if len(present) > 1 else present * 2)) if present else None
+        )
+        self.data_type = (
+            None if _DATA_TYPE in names else next(iter(places.get(_DATA_TYPE, ())), None)
+        )
+
+
+class JsonDecoder:
+    """Decodes JSON records of one data type.
+
+    Keys are matched to features by `normalise`; unknown keys are ignored; an absent key and null
+    mean missing. Two spellings of one feature are refused; of one key written twice the last
+    counts, as JSON parsers have it. A number beyond a double's range is not JSON here.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._width = len(schema.features)
+        self._all_numbers = all(f.kind is FeatureKind.NUMBER for f in schema.features)
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+
+    def decode(self, records: Sequence[bytes]) -> tuple[Columns, dict[int, Failed]]:
+        """Return the columns of `records`, and the failure of each one that cannot be decoded."""
+        failures: dict[int, Failed] = {}
+        nothing = (None,) * self._width
+        rows: list[Sequence[Any]] = []
+        for index, record in enumerate(records):
+            try:
+                rows.append(self._row(record))
+            except BadRecord as error:
+                failures[index] = error.failure
+                rows.append(nothing)
+        by_feature = list(zip(*rows, strict=True)) if rows else [()] * self._width
+        columns = {
+            feature.name: _column(feature, values)
+            for feature, values in zip(self._schema.features, by_feature, strict=True)
+        }
+        return Columns(len(records), columns), failures
+
+    def _row(self, record: bytes) -> Sequence[Any]:
+        if not record:
+            raise BadRecord(EMPTY)
+        try:
+            document = orjson.loads(record)
+        except orjson.JSONDecodeError as error:
+            raise _undecodable(f"not JSON: {error}") from None
+        if type(document) is not dict:
+            kind = _JSON_KINDS[type(document)]
+            raise _undecodable(f"a JSON object is due, not {kind}")
+        layout = self._layout(tuple(document))
+        if layout.data_type is not None:
+            self._check_data_type(document[layout.data_type])
+        if layout.values is None:
+            return (None,) * self._width
+        values = layout.values(document)
+        if layout.complete and self._all_numbers and _NUMBERS.issuperset(map(type, values)):
+            return values[: self._width]  # type: ignore[no-any-return]
+        row: list[Any] = [None] * self._width
+        for index, feature, value in zip(layout.indices, layout.features, values, strict=False):
+            row[index] = _checked(feature, value)
+        return row
+
+    def _layout(self, keys: tuple[str, ...]) -> _Layout:
+        layout = self._layouts.get(keys)
+        if layout is None:
+            layout = _Layout(keys, self._schema)
+            if len(self._layouts) < _MOST_LAYOUTS:
+                self._layouts[keys] = layout
+        if layout.doubled:
+            spelled = " and ".join(map(repr, layout.doubled))
+            raise _undecodable(f"{spelled} are one feature, given twice")
+        return layout
+
+    def _check_data_type(self, found: object) -> None:
+        due = self._schema.data_type
+        if isinstance(found, str) and found and found != due:
+            raise BadRecord(wrong_data_type(found, due))
+
+
+_NUMBERS = {int, float}
+_JSON_KINDS = {
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a truth value",
+    type(None): "null",
+    dict: "an object",
+}
+
+
+def _checked(feature: Feature, value: object) -> object:
+    due = (int, float) if feature.kind is FeatureKind.NUMBER else (str,)
+    if value is None or type(value) in due:
+        return value
+    wanted = "a number" if feature.kind is FeatureKind.NUMBER else "a string"
+    message = f"{feature.name} is {_JSON_KINDS[type(value)]} ({_shown(value)}), not {wanted}"
+    raise BadRecord(Failed(FailureCode.INVALID_FEATURE, message))
+
+
+def _shown(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _column(feature: Feature, values: Sequence[Any]) -> NDArray[np.float64] | NDArray[np.object_]:
+    if feature.kind is FeatureKind.NUMBER:
+        return np.array(values, np.float64)  # None becomes NaN
+    column = np.empty(len(values), np.object_)
+    column[:] = values
+    return column
