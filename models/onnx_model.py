@@ -1,5 +1,7 @@
 """Models on ONNX Runtime: the one engine of a serving actor."""
 
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +77,32 @@ def run_session(
         if not isinstance(output, np.ndarray):
             raise EngineFailed(f"output {name} is not a tensor")
     return dict(zip(names, outputs, strict=True))
+
+
+class TimedRuns:
+    """Runs of a model that is not trusted to end: all of them together get `seconds`."""
+
+    def __init__(self, content: bytes, seconds: float) -> None:
+        self._session = open_session(content)
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def run(self, tensors: Tensors, names: list[str]) -> dict[str, NDArray[Any]]:
+        """Return outputs. Raises EngineFailed; ModelRejected when the time is up."""
+        options = ort.RunOptions()
+        timer = threading.Timer(
+            max(self._end - time.monotonic(), 0.001), setattr, (options, "terminate", True)
+        )
+        timer.daemon = True
+        timer.start()
+        try:
+            return run_session(self._session, tensors, names, options)
+        except EngineFailed:
+            if options.terminate:
+                raise ModelRejected(f"the model did not end within {self._seconds:g} s") from None
+            raise
+        finally:
+            timer.cancel()
 
 
 def first_line(error: BaseException) -> str:

@@ -1,0 +1,101 @@
+"""Which of a model's outputs is the label, the probabilities or the value, told from its answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repertory.errors import ModelRejected
+
+Outputs = Mapping[str, NDArray[Any]]
+
+# Softmax in float32 leaves sums within 1e-6 of one; forests of thousands of trees within 1e-4.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The names of a model's outputs by what they are. `value` excludes the others."""
+
+    value: str | None = None
+    label: str | None = None
+    scores: str | None = None
+    """A number for each class; the largest is the label, unless there is a `label`."""
+    classes: int = 0
+    """How many `scores` there are."""
+    are_probabilities: bool = False
+    """Whether `scores` lie within [0, 1] and add up to 1."""
+
+
+def roles_of(outputs: Outputs, count: int) -> Roles:
+    """Return the roles of a model's outputs, given its answer to `count` records, at least two.
+
+    * one output of numbers [n] or [n, 1]: a value;
+    * one output of whole numbers or texts [n] or [n, 1]: a label;
+    * one output of numbers [n, k], k > 1: scores of k classes;
+    * a label, and numbers of any kind beside it: a label, and scores if they are [n, k].
+
+    Raises ModelRejected for any others, naming them.
+    """
+    labels = [n for n, a in outputs.items() if _is_column(a, count) and a.dtype.kind in "iubOSU"]
+    values = [n for n, a in outputs.items() if _is_column(a, count) and a.dtype.kind == "f"]
+    scores = [n for n, a in outputs.items() if _is_matrix(a, count) and a.dtype.kind == "f"]
+    shape = (len(labels), len(values), len(scores))
+    if sum(shape) != len(outputs) or shape not in _UNDERSTOOD:
+        raise ModelRejected(f"the model's outputs are not understood: {_described(outputs)}")
+    if shape == (0, 1, 0):
+        return Roles(value=values[0])
+    label = labels[0] if labels else None
+    if not scores:
+        return Roles(label=label)
+    found = outputs[scores[0]]
+    return Roles(
+        label=label,
+        scores=scores[0],
+        classes=found.shape[1],
+        are_probabilities=_are_probabilities(found),
+    )
+
+
+# Labels, values, scores.
+_UNDERSTOOD = {(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 0)}
+
+
+def _is_column(array: NDArray[Any], count: int) -> bool:
+    return array.shape in ((count,), (count, 1))
+
+
+def _is_matrix(array: NDArray[Any], count: int) -> bool:
+    return array.ndim == 2 and array.shape[0] == count and array.shape[1] > 1
+
+
+def _are_probabilities(scores: NDArray[Any]) -> bool:
+    rows = scores[np.isfinite(scores).all(axis=1)]
+    within = (rows >= -_TOLERANCE) & (rows <= 1 + _TOLERANCE)
+    return bool(within.all() and (abs(rows.sum(axis=1) - 1) <= _TOLERANCE).all())
+
+
+def _described(outputs: Outputs) -> str:
+    return ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in outputs.items()) or "none"
+
+
+def difference(one: Outputs, other: Outputs, tolerance: float) -> str | None:
+    """Return how two answers to the same records differ, None when they do not.
+
+    Floats may differ by `tolerance`, absolute for numbers below one and relative above.
+    """
+    for name, left in one.items():
+        right = other[name]
+        if left.size != right.size:
+            return f"{name} has shape {list(left.shape)} and {list(right.shape)}"
+        left, right = left.reshape(-1), right.reshape(-1)
+        if left.dtype.kind == "f":
+            same = np.isclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True)
+        else:
+            same = np.asarray(left == right)
+        if not same.all():
+            place = int(np.flatnonzero(~same)[0])
+            return f"{name} is {left[place]} and {right[place]}"
+    return None
