@@ -43,7 +43,7 @@ class DataType(_Section):
     """Records scored together at most."""
     max_delay_ms: float = Field(default=5.0, ge=0)
     """How long a record waits for others to share its batch, while the actor is busy."""
-    credit: int = Field(default=4, ge=1, le=1024)
+    credit: int = Field(default=64, ge=1, le=4096)
     """Batches of this type that one connection may have in flight."""
 
 

@@ -1,0 +1,119 @@
+"""The node's actor system, as its supervisor holds it: start it, create routers in it, end it."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+from thespian.actors import ActorSystem
+
+from repertory.actors.messages import StartRouter
+from repertory.actors.router import RouterActor
+from repertory.actors.wire import ADDRESS_VARIABLE, KEY_VARIABLE, actor_system
+from repertory.config import ClusterConfig, NodePaths
+
+T = TypeVar("T")
+
+# Creating an actor takes 0.15 s; Thespian's own limit, with a dead admin, is 50 s.
+CREATE_SECONDS = 15.0
+SHUTDOWN_SECONDS = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+class ActorHost:
+    """One Thespian system of a node. Its calls block, so they have a thread of their own."""
+
+    def __init__(self, config: ClusterConfig, node: str) -> None:
+        self._config = config
+        self._node = node
+        self._paths = NodePaths(config, node)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="thespian")
+        self._system: ActorSystem | None = None
+        self._groups: set[int] = set()
+
+    async def create_router(self) -> None:
+        """Bring up a router, and the actor system before it if there is none.
+
+        When the system does not answer (its admin was killed) it is ended and a new one started.
+        """
+        try:
+            await self._call(self._create_router)
+        except Exception as error:  # Thespian raises whatever it likes
+            log.warning("the actor system is started afresh", why=str(error) or repr(error))
+            self.kill()
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="thespian")
+            await self._call(self._create_router)
+
+    def note_router(self, pid: int) -> None:
+        """Remember the process group of a router, which is that of its whole system."""
+        with contextlib.suppress(ProcessLookupError):
+            if (group := os.getpgid(pid)) != os.getpgid(0):
+                self._groups.add(group)
+
+    async def stop(self) -> None:
+        """End the system: each actor is asked to, then what is left is killed."""
+        if self._system is not None:
+            with contextlib.suppress(Exception):  # it may be dead; what is left is killed
+                await asyncio.wait_for(self._call(self._system.shutdown), SHUTDOWN_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        """End every process of the system at once."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._groups.clear()
+        self._system = None
+        self._thread.shutdown(wait=False)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(loop.run_in_executor(self._thread, function), CREATE_SECONDS)
+
+    def _create_router(self) -> None:
+        if self._system is None:
+            self._system = self._start_system()
+        router = self._system.createActor(RouterActor)
+        self._system.tell(router, StartRouter(self._config, self._node))
+
+    def _start_system(self) -> ActorSystem:
+        node = self._config.nodes[self._node]
+        os.environ.setdefault(KEY_VARIABLE, secrets.token_hex(32))
+        os.environ[ADDRESS_VARIABLE] = node.host
+        # Twenty messages stuck at one busy actor would stop all other sends of their sender.
+        os.environ.setdefault("THESPIAN_MAX_PENDING_TRANSMITS", "200")
+        os.environ["THESPLOG_FILE"] = str(self._paths.logs / "thespian.log")
+        with _output_to(str(self._paths.logs / "actors.log")):
+            return actor_system(admin_port=node.admin_port or _free_port(node.host))
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _output_to(path: str) -> Iterator[None]:
+    """Have processes started meanwhile write to a file: they outlive whoever reads our output."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log_file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    kept = os.dup(1), os.dup(2)
+    try:
+        os.dup2(log_file, 1)
+        os.dup2(log_file, 2)
+        yield
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for fileno in (log_file, *kept):
+            os.close(fileno)

@@ -1,0 +1,84 @@
+"""Processes that the supervisor starts, watches and starts again: the keeper and the faces."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import structlog
+
+FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
+STEADY_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Child:
+    """A module run as a process of its own, for as long as it is wanted.
+
+    It has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone. What
+    it prints goes to a log file.
+    """
+
+    def __init__(self, name: str, module: str, *arguments: str, logs: Path) -> None:
+        self.name = name
+        self._command = (sys.executable, "-m", module, *arguments)
+        self._log = logs / f"{name}.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start it, and start it again whenever it ends."""
+        self._runner = asyncio.create_task(self._run())
+
+    async def stop(self, grace: float) -> None:
+        """Ask it to end (SIGTERM), wait `grace` seconds, then kill it. Idempotent."""
+        if self._runner is None:
+            return
+        self._runner.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._runner
+        self._runner = None
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace)
+        except TimeoutError:
+            log.warning("it did not end in time and is killed", process=self.name)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def _run(self) -> None:
+        backoff = FIRST_BACKOFF
+        while True:
+            started = time.monotonic()
+            with self._log.open("ab") as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            code = await self._process.wait()
+            self._process = None
+            steady = time.monotonic() - started > STEADY_SECONDS
+            backoff = FIRST_BACKOFF if steady else min(backoff * 2, LAST_BACKOFF)
+            self.restarts += 1
+            log.warning(
+                "it ended and is started again", process=self.name, code=code, log=str(self._log)
+            )
+            await asyncio.sleep(backoff)

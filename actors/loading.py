@@ -1,0 +1,189 @@
+"""Loads models beside the running one, on a thread of the serving actor, and keeps its snapshots.
+
+An actor must be back in its loop within a tenth of a second; opening a model may take seconds.
+"""
+
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from repertory.actors.messages import StageModel
+from repertory.errors import JournalError, ModelRejected, SnapshotCorrupt
+from repertory.journal.snapshot import Snapshot
+from repertory.journal.snapshots import SnapshotStore
+from repertory.models.loader import load_model, warm
+from repertory.models.model import Model, ModelBroken
+from repertory.models.prepared import load_prepared
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model is open and warm; `since_ms` is set when it comes from a snapshot."""
+
+    update: StageModel
+    model: Model
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A model could not be opened, and why."""
+
+    update: StageModel
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The search for a snapshot is over; a `Loaded` came before if there was one."""
+
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Save:
+    update: StageModel
+    since_ms: int
+
+
+Result = Loaded | LoadFailed | Restored
+_Job = StageModel | _Save | Model | None
+
+
+class Loader:
+    """A thread with a queue. Results come through `results`, and make `fileno` readable."""
+
+    def __init__(self, data_type: str, snapshots: Path) -> None:
+        self._data_type = data_type
+        self._store = SnapshotStore(snapshots)
+        self._jobs: queue.SimpleQueue[_Job | str] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return the file that is readable while there are results."""
+        return self._wake
+
+    def restore(self) -> None:
+        """Begin to load the snapshot. Gives `Loaded` if there is one, then `Restored`."""
+        self._jobs.put("restore")
+
+    def load(self, update: StageModel) -> None:
+        """Begin to load a version. Gives `Loaded` or `LoadFailed`."""
+        self._jobs.put(update)
+
+    def save(self, update: StageModel, since_ms: int) -> None:
+        """Begin to write the snapshot of what is on stage now."""
+        self._jobs.put(_Save(update, since_ms))
+
+    def close_model(self, model: Model) -> None:
+        """Close a model that has left the stage."""
+        self._jobs.put(model)
+
+    def results(self) -> Iterator[Result]:
+        """Yield what is done."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+        while not self._results.empty():
+            yield self._results.get()
+
+    def close(self) -> None:
+        """Finish what is queued (the last snapshot, too), and end the thread."""
+        self._jobs.put(None)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._do(job)
+            except Exception:  # the thread must outlive any one job
+                log.exception("a job of the loader failed", data_type=self._data_type)
+
+    def _do(self, job: _Job | str) -> None:
+        if isinstance(job, StageModel):
+            self._give(self._open(job, Path(job.folder)))
+        elif isinstance(job, _Save):
+            self._save(job)
+        elif isinstance(job, str):
+            self._restore()
+        elif job is not None:
+            job.close()
+
+    def _give(self, result: Result) -> None:
+        self._results.put(result)
+        os.eventfd_write(self._wake, 1)
+
+    def _open(self, update: StageModel, folder: Path, since_ms: int | None = None) -> Result:
+        try:
+            model = load_model(load_prepared(folder))
+            warm(model)
+        except (ModelRejected, ModelBroken, SnapshotCorrupt) as error:
+            return LoadFailed(update, str(error))
+        except Exception as error:  # noqa: BLE001 - engines raise what they like
+            return LoadFailed(update, f"{type(error).__name__}: {error}")
+        return Loaded(update, model, since_ms)
+
+    def _restore(self) -> None:
+        faults: list[str] = []
+        try:
+            found = self._store.load(self._data_type)
+        except JournalError as error:
+            self._give(Restored((str(error),)))
+            return
+        faults += [f"{fault.path}: {fault.reason}" for fault in found.faults]
+        if found.snapshot is not None:
+            result = self._open_snapshot(found.snapshot)
+            if isinstance(result, LoadFailed):
+                faults.append(f"the snapshot of version {result.update.version}: {result.reason}")
+            else:
+                self._give(result)
+        self._give(Restored(tuple(faults)))
+
+    def _open_snapshot(self, snapshot: Snapshot) -> Result:
+        with tempfile.TemporaryDirectory(prefix="repertory-snapshot-") as folder:
+            for name, content in snapshot.files.items():
+                (Path(folder) / Path(name).name).write_bytes(content)
+            update = StageModel(
+                data_type=snapshot.data_type,
+                position=snapshot.position,
+                version=snapshot.version,
+                name=snapshot.name,
+                description=snapshot.description,
+                model_type=snapshot.model_type,
+                sha256=snapshot.sha256,
+                folder=folder,
+            )
+            return self._open(update, Path(folder), snapshot.since_ms)
+
+    def _save(self, job: _Save) -> None:
+        update = job.update
+        try:
+            files = {path.name: path.read_bytes() for path in Path(update.folder).iterdir()}
+            self._store.save(
+                Snapshot(
+                    data_type=update.data_type,
+                    name=update.name,
+                    description=update.description,
+                    model_type=update.model_type,
+                    version=update.version,
+                    sha256=update.sha256,
+                    position=update.position,
+                    since_ms=job.since_ms,
+                    files=files,
+                )
+            )
+        except (OSError, JournalError) as error:
+            # The journal still has the version: a restart is slower, and nothing is lost.
+            log.error("a snapshot could not be written", version=update.version, why=str(error))

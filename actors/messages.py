@@ -1,0 +1,72 @@
+"""All Thespian messages: the control plane of a node.
+
+Each request is sent again until its answer comes, so every receiver is idempotent. Records never
+travel here (they go through doors), nor do the bytes of models (they go by folder and digest).
+"""
+
+from dataclasses import dataclass
+
+from repertory.config import ClusterConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StartRouter:
+    """Supervisor → router: begin. Answered by the router's door."""
+
+    config: ClusterConfig
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartServing:
+    """Router → serving actor: begin, restoring the snapshot. Answered by the actor's door."""
+
+    config: ClusterConfig
+    node: str
+    data_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Serving actor → router, which has called at its door: you are my router now.
+
+    The sender of this message is the address that the router needs for model updates.
+    """
+
+    data_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageModel:
+    """Router → serving actor: load this version beside the running one, then swap.
+
+    `position` is the journal position that put the version on stage: it orders stagings, and one
+    that is not newer than what is on stage is answered at once.
+    """
+
+    data_type: str
+    position: int
+    version: int
+    name: str
+    description: str
+    model_type: str
+    sha256: str
+    folder: str  # of the prepared model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStaged:
+    """Serving actor → router: the version of `position` serves, since `since_ms`."""
+
+    data_type: str
+    position: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagingFailed:
+    """Serving actor → router: the version of `position` could not be loaded; the old one serves."""
+
+    data_type: str
+    position: int
+    reason: str

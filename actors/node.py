@@ -1,0 +1,155 @@
+"""The node supervisor: starts one host's share of the cluster, watches it, and ends it in order."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from repertory.actors.actor_host import ActorHost
+from repertory.actors.children import Child
+from repertory.actors.client import RouterClient
+from repertory.actors.door_actor import kill
+from repertory.actors.lifeline import Lifeline
+from repertory.config import ClusterConfig, NodePaths
+from repertory.errors import ConfigError, RequestFailed
+
+ROUTER_SECONDS = 20.0  # for a new router to open its door
+PING_SECONDS = 1.0
+# A router that answers nothing for this long hangs, and is killed; its successor adopts its actors.
+HUNG_SECONDS = 15.0
+FACE_GRACE, KEEPER_GRACE = 3.0, 1.0  # Ctrl-C ends everything within five seconds
+
+log = structlog.get_logger(__name__)
+
+
+class Node:
+    """One host's actors and processes, for as long as `run` runs.
+
+    `status` tells what the router said last; `ready` is set when all required models serve.
+    """
+
+    def __init__(self, config: ClusterConfig, node: str, config_path: Path) -> None:
+        if node not in config.nodes:
+            known = ", ".join(config.nodes)
+            raise ConfigError(f"no node {node!r} in {config_path}; there are: {known}")
+        self._config = config
+        self._node = node
+        self._config_path = config_path.absolute()
+        self._paths = NodePaths(config, node)
+        self._host = ActorHost(config, node)
+        self._children: dict[str, Child] = {}
+        self.ready = asyncio.Event()
+        self.health: dict[str, Any] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises ConfigError when this node runs already.
+
+        1. Take the node's lock. 2. Open the lifeline. 3. Bring up the router, which brings up or
+        adopts the serving actors. 4. Start the keeper and the faces. 5. Watch until told to stop.
+        6. End the faces (they drain), the keeper, the actors, in this order. 7. Leave nothing.
+        """
+        self._paths.create()
+        with _node_lock(self._paths):
+            lifeline = Lifeline(self._paths.run / "lifeline.sock")
+            client = RouterClient(self._paths.router_door, role="supervisor")
+            try:
+                await self._host.create_router()
+                async with client:
+                    await self._run(client, stop)
+            finally:
+                await self._host.stop()
+                lifeline.close()
+                shutil.rmtree(self._paths.run, ignore_errors=True)
+
+    async def _run(self, client: RouterClient, stop: asyncio.Event) -> None:
+        await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
+        self._start_children()
+        watcher = asyncio.create_task(self._watch_router(client))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((watcher, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if watcher.done():
+                await watcher  # it never ends but by an error
+        finally:
+            watcher.cancel()
+            stopping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+            await self._stop_children()
+
+    def _start_children(self) -> None:
+        modules = {"keeper": "repertory.actors.keeper"}
+        if self._config.http.enabled:
+            modules["http"] = "repertory.http.face"
+        if self._config.kafka.bootstrap_servers:
+            modules["streams"] = "repertory.streams.face"
+        arguments = ("--config", str(self._config_path), "--node", self._node)
+        for name, module in modules.items():
+            self._children[name] = Child(name, module, *arguments, logs=self._paths.logs)
+            self._children[name].start()
+
+    async def _stop_children(self) -> None:
+        log.info("stopping: faces finish what they have in hand")
+        keeper = self._children.pop("keeper", None)
+        await asyncio.gather(*(face.stop(FACE_GRACE) for face in self._children.values()))
+        if keeper is not None:
+            await keeper.stop(KEEPER_GRACE)
+
+    async def _watch_router(self, client: RouterClient) -> None:
+        loop = asyncio.get_running_loop()
+        answered = loop.time()
+        while True:
+            if client.welcome is None:
+                await self._replace_router(client)
+                answered = loop.time()
+            assert client.router_pid is not None
+            self._host.note_router(client.router_pid)
+            try:
+                self.health = await client.ask("health", timeout=HUNG_SECONDS)
+                answered = loop.time()
+                self._note_readiness()
+            except RequestFailed as error:
+                if loop.time() - answered >= HUNG_SECONDS and client.router_pid is not None:
+                    log.error("the router hangs; it is killed", why=str(error))
+                    kill(client.router_pid)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(client.lost.wait(), PING_SECONDS)
+
+    async def _replace_router(self, client: RouterClient) -> None:
+        log.warning("the router is lost; a new one adopts its actors")
+        while True:
+            await self._host.create_router()
+            try:
+                await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
+                return
+            except TimeoutError:
+                log.error("a new router did not open its door; another is started")
+
+    def _note_readiness(self) -> None:
+        if self.health["ready"] and not self.ready.is_set():
+            self.ready.set()
+            log.info("serving", node=self._node)
+        elif not self.health["ready"]:
+            self.ready.clear()
+
+
+@contextlib.contextmanager
+def _node_lock(paths: NodePaths) -> Any:
+    path = paths.root / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(lock, 20, 0).decode(errors="replace")
+        raise ConfigError(f"this node runs already, as process {pid} (lock {path})") from None
+    try:
+        os.truncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,199 @@
+"""The router actor: one per node, the only one that callers know.
+
+This is the shell: it owns the door, creates and adopts serving actors, and carries out what
+RouterCore decides.
+"""
+
+import contextlib
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from thespian.actors import ActorAddress, ChildActorExited
+
+from repertory.actors.door_actor import DoorActor, kill
+from repertory.actors.frames import PROTOCOL_VERSION
+from repertory.actors.hub import Arrived, Closed, Connected, Event
+from repertory.actors.logs import set_up_logging
+from repertory.actors.messages import (
+    Adopted,
+    ModelStaged,
+    StagingFailed,
+    StartRouter,
+    StartServing,
+)
+from repertory.actors.router_core import RouterCore, Send, Stage
+from repertory.actors.serving import ModelServingActor
+from repertory.actors.wire import pack_address
+from repertory.config import ClusterConfig, NodePaths
+from repertory.protos.door_pb2 import Envelope, Hello
+
+# A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
+START_SECONDS = 20.0
+# An actor that dies again and again is started again after this long, then twice as long, …
+FIRST_BACKOFF, LAST_BACKOFF = 0.05, 5.0
+# One that served for this long has earned a prompt restart.
+STEADY_SECONDS = 10.0
+# A serving actor that has had a batch for this long is taken to hang in its engine.
+STUCK_SECONDS = 60.0
+RESEND_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Serving:
+    """A serving actor, as its router sees it."""
+
+    data_type: str
+    peer: int | None = None
+    address: ActorAddress | None = None  # known once it is adopted
+    child: ActorAddress | None = None  # when this router created it
+    created: float = 0.0  # monotonic seconds; 0: to be created
+    up_since: float = 0.0
+    backoff: float = FIRST_BACKOFF
+    not_before: float = 0.0
+
+
+class RouterActor(DoorActor):
+    """Forwards batches and questions; creates, adopts and restarts the node's serving actors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._core: RouterCore | None = None
+        self._config: ClusterConfig | None = None
+        self._node = ""
+        self._paths: NodePaths | None = None
+        self._actors: dict[str, _Serving] = {}
+        self._resent = 0.0
+
+    def control(self, message: Any, sender: ActorAddress) -> None:
+        """Handle a Thespian message."""
+        if isinstance(message, StartRouter):
+            self._start(message)
+        elif isinstance(message, Adopted):
+            self._adopted(message.data_type, sender)
+        elif isinstance(message, ModelStaged | StagingFailed) and self._core is not None:
+            self._core.staged(message)
+        elif isinstance(message, ChildActorExited):
+            self._child_exited(message.childAddress)
+        self._carry_out()
+
+    def happened(self, event: Event) -> None:
+        """Handle what happened at a door."""
+        assert self._core is not None
+        match event:
+            case Arrived(peer, frame):
+                if frame.envelope.kind == Envelope.Kind.WELCOME:
+                    self._welcomed(peer)
+                else:
+                    self._core.arrived(peer, frame)
+            case Connected(peer):
+                self._core.connected(peer)
+            case Closed(peer, reason):
+                if (data_type := self._core.closed(peer)) is not None:
+                    self._lost(data_type, reason)
+        self._carry_out()
+
+    def tick(self) -> None:
+        """Expire what is late, connect to actors that come up, restart those that died."""
+        assert self._core is not None
+        self._core.tick()
+        for data_type, peer in self._core.stuck(STUCK_SECONDS):
+            log.error("a serving actor hangs; it is killed", data_type=data_type)
+            if (pid := self.hub.pid(peer)) is not None:
+                kill(pid)
+        for actor in self._actors.values():
+            if actor.peer is None:
+                self._bring_up(actor)
+        now = time.monotonic()
+        if now - self._resent > RESEND_SECONDS:
+            self._resent = now
+            for update in self._core.unacknowledged():
+                self._tell(update.data_type, update)
+        self._carry_out()
+
+    def _start(self, message: StartRouter) -> None:
+        if self._core is not None:
+            return  # sent again
+        self._config, self._node = message.config, message.node
+        self._paths = NodePaths(message.config, message.node)
+        set_up_logging(message.config.log_level)
+        self._core = RouterCore(message.node, uuid.uuid4().hex, message.config.data_types)
+        self._actors = {name: _Serving(name) for name in message.config.data_types}
+        # Actors of a router that died are still there and serve on: adopt before creating.
+        for actor in self._actors.values():
+            self._bring_up(actor)
+        self.hub.listen(self._paths.router_door)
+        self.start_ticking()
+        log.info("the router is up", data_types=sorted(self._actors))
+
+    # --- bringing serving actors up
+
+    def _bring_up(self, actor: _Serving) -> None:
+        assert self._paths is not None
+        now = time.monotonic()
+        peer = self.hub.connect(self._paths.serving_door(actor.data_type))
+        if peer is not None:
+            actor.peer = peer
+            hello = Hello(protocol=PROTOCOL_VERSION, role="router", name=self._node)
+            self.hub.send(peer, Envelope(kind=Envelope.Kind.HELLO), hello.SerializeToString())
+        elif now > actor.not_before and (not actor.created or now - actor.created > START_SECONDS):
+            actor.created = now
+            actor.child = self.createActor(ModelServingActor)
+            assert self._config is not None
+            self.send(actor.child, StartServing(self._config, self._node, actor.data_type))
+            log.info("a serving actor is started", data_type=actor.data_type)
+
+    def _welcomed(self, peer: int) -> None:
+        assert self._core is not None
+        for actor in self._actors.values():
+            if actor.peer == peer:
+                actor.up_since = time.monotonic()
+                adopt = Envelope(kind=Envelope.Kind.TELL, subject="adopt")
+                self.hub.send(peer, adopt, pack_address(self.myAddress))
+                self._core.serving_up(actor.data_type, peer)
+
+    def _adopted(self, data_type: str, address: ActorAddress) -> None:
+        assert self._core is not None
+        self._actors[data_type].address = address
+        for update in self._core.unacknowledged():
+            if update.data_type == data_type:
+                self.send(address, update)
+
+    def _lost(self, data_type: str, reason: str) -> None:
+        actor = self._actors[data_type]
+        now = time.monotonic()
+        steady = actor.up_since and now - actor.up_since > STEADY_SECONDS
+        actor.backoff = FIRST_BACKOFF if steady else min(actor.backoff * 2, LAST_BACKOFF)
+        actor.not_before = now + (0 if steady else actor.backoff)
+        actor.peer = actor.address = actor.child = None
+        actor.created = actor.up_since = 0.0
+        log.warning("a serving actor is lost; it is started again", data_type=data_type, why=reason)
+
+    def _child_exited(self, address: ActorAddress) -> None:
+        # Those with a door are seen dying at the door, in the same moment; this is for the others.
+        for actor in self._actors.values():
+            if actor.child == address and actor.peer is None and actor.created:
+                self._lost(actor.data_type, "it ended before it listened")
+
+    # --- carrying out
+
+    def _carry_out(self) -> None:
+        if self._core is None:
+            return
+        outbox, self._core.outbox = self._core.outbox, []
+        for instruction in outbox:
+            match instruction:
+                case Send(peer, envelope, payload):
+                    self.hub.send(peer, envelope, payload)
+                case Stage(update):
+                    self._tell(update.data_type, update)
+
+    def _tell(self, data_type: str, message: object) -> None:
+        address = self._actors[data_type].address
+        if address is not None:
+            with contextlib.suppress(OSError):
+                self.send(address, message)

@@ -1,0 +1,354 @@
+"""What a router does, without any socket or actor: events in, instructions out.
+
+The shell in router.py feeds it frames and carries out its `outbox`.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from repertory.actors.frames import PROTOCOL_VERSION, Frame
+from repertory.actors.messages import ModelStaged, StageModel, StagingFailed
+from repertory.actors.target import Job, Target
+from repertory.config import DataType
+from repertory.errors import FailureCode
+from repertory.protos.door_pb2 import Envelope, Failure, Hello, Welcome
+
+Kind = Envelope.Kind
+
+# The keeper answers few questions, and not in order: no window.
+KEEPER_SUBJECTS = frozenset({"publish", "rollback", "versions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Instruction: send a frame to a peer."""
+
+    peer: int
+    envelope: Envelope
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Instruction: have the serving actor of a data type load a version. Repeated until acked."""
+
+    message: StageModel
+
+
+@dataclass(slots=True)
+class _Staging:
+    message: StageModel
+    keeper: int
+    number: int  # correlation id of the keeper's question
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _Shard:
+    target: Target
+    config: DataType
+    status: dict[str, Any] = field(default_factory=dict)  # what the serving actor told last
+    staging: _Staging | None = None
+
+    @property
+    def serving(self) -> bool:
+        return self.target.peer is not None and self.status.get("model") is not None
+
+
+@dataclass(slots=True)
+class _Client:
+    role: str = ""
+    name: str = ""
+    batches: Counter[str] = field(default_factory=Counter)  # in hand here, by data type
+
+
+class RouterCore:
+    """Forwards batches and questions, keeps what is in flight, and answers for the node."""
+
+    def __init__(
+        self,
+        node: str,
+        incarnation: str,
+        data_types: Mapping[str, DataType],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node = node
+        self._incarnation = incarnation
+        self._clock = clock
+        self._shards = {
+            name: _Shard(Target(name, window=config.credit), config)
+            for name, config in data_types.items()
+        }
+        self._credit = min(config.credit for config in data_types.values())
+        self._keeper = Target("keeper", window=1 << 30)
+        self._clients: dict[int, _Client] = {}
+        self._serving: dict[int, _Shard] = {}
+        self._reports: dict[str, dict[str, Any]] = {}
+        self.outbox: list[Send | Stage] = []
+
+    # --- peers come and go
+
+    def connected(self, peer: int) -> None:
+        """Note a client that came in through the router's door."""
+        self._clients[peer] = _Client()
+
+    def serving_up(self, data_type: str, peer: int) -> None:
+        """Note that the serving actor of a data type listens, and give it what waits for it."""
+        shard = self._shards[data_type]
+        shard.target.peer = peer
+        self._serving[peer] = shard
+        self._stage_again(shard)
+        self._dispatch(shard.target)
+
+    def closed(self, peer: int) -> str | None:
+        """Note that a peer is gone; return its data type if it was a serving actor."""
+        if (client := self._clients.pop(peer, None)) is not None:
+            self._reports.pop(f"{client.role}:{client.name}", None)
+            for target in self._targets():
+                target.forget_client(peer)
+            if peer == self._keeper.peer:
+                self._keeper.lost()
+            return None
+        shard = self._serving.pop(peer, None)
+        if shard is None or shard.target.peer != peer:
+            return None
+        for job in shard.target.lost():
+            self._fail(
+                job,
+                FailureCode.INTERNAL,
+                f"the serving actor died {job.attempts} times with this batch in flight",
+            )
+        return shard.target.name
+
+    def tick(self) -> None:
+        """Answer what waited past its deadline. To be called some ten times a second."""
+        now = self._clock()
+        for target in self._targets():
+            for job in target.expire(now):
+                self._fail(
+                    job, FailureCode.DEADLINE_EXCEEDED, f"{target.name} was not free in time"
+                )
+            self._dispatch(target)
+
+    def stuck(self, seconds: float) -> list[tuple[str, int]]:
+        """Return data types (and peers) whose serving actor has not answered for `seconds`."""
+        before = self._clock() - seconds
+        return [
+            (name, shard.target.peer)
+            for name, shard in self._shards.items()
+            if shard.target.peer is not None
+            and (sent := shard.target.oldest_flying()) is not None
+            and sent < before
+        ]
+
+    # --- frames
+
+    def arrived(self, peer: int, frame: Frame) -> None:
+        """Take a frame from any peer."""
+        kind = frame.envelope.kind
+        if kind == Kind.SCORE:
+            self._score(peer, frame)
+        elif kind in (Kind.SCORED, Kind.ANSWER, Kind.FAILURE):
+            self._reply(peer, frame)
+        elif kind == Kind.ASK:
+            self._ask(peer, frame)
+        elif kind == Kind.TELL:
+            self._told(peer, frame)
+        elif kind == Kind.HELLO and peer in self._clients:
+            self._greet(peer, Hello.FromString(frame.payload))
+
+    def staged(self, fact: ModelStaged | StagingFailed) -> None:
+        """Take a serving actor's answer to a StageModel, and pass it on to the keeper."""
+        staging = self._shards[fact.data_type].staging
+        if staging is None or staging.done or staging.message.position != fact.position:
+            return
+        staging.done = True
+        answer = {"staged": isinstance(fact, ModelStaged), **asdict(fact)}
+        self._answer(staging.keeper, staging.number, answer)
+
+    def unacknowledged(self) -> list[StageModel]:
+        """Return the stagings that no serving actor has answered yet: they are sent again."""
+        return [
+            shard.staging.message
+            for shard in self._shards.values()
+            if shard.staging is not None and not shard.staging.done
+        ]
+
+    def _greet(self, peer: int, hello: Hello) -> None:
+        client = self._clients[peer]
+        client.role, client.name = hello.role, hello.name
+        welcome = Welcome(
+            protocol=PROTOCOL_VERSION,
+            node=self._node,
+            incarnation=self._incarnation,
+            credit=self._credit,
+        )
+        self.outbox.append(Send(peer, Envelope(kind=Kind.WELCOME), welcome.SerializeToString()))
+        if hello.role == "keeper":
+            self._keeper.lost()
+            self._keeper.peer = peer
+            self._dispatch(self._keeper)
+
+    def _score(self, peer: int, frame: Frame) -> None:
+        job = self._job(peer, frame)
+        shard = self._shard_of(job)
+        client = self._clients.get(peer)
+        if shard is None or client is None:
+            return
+        if client.batches[shard.target.name] >= shard.config.credit:
+            self._refuse(
+                job, FailureCode.OVERLOADED, f"the credit of {shard.config.credit} is used"
+            )
+            return
+        client.batches[shard.target.name] += 1
+        shard.target.add(job)
+        self._dispatch(shard.target)
+
+    def _ask(self, peer: int, frame: Frame) -> None:
+        job = self._job(peer, frame)
+        subject, number = frame.envelope.subject, frame.envelope.correlation_id
+        if subject in KEEPER_SUBJECTS:
+            self._keeper.add(job)
+            self._dispatch(self._keeper)
+        elif subject == "state":
+            if (shard := self._shard_of(job)) is not None:
+                shard.target.add(job)
+                self._dispatch(shard.target)
+        elif subject == "stage":
+            self._stage(peer, number, StageModel(**orjson.loads(frame.payload)))
+        elif subject == "models":
+            self._answer(peer, number, {"models": self._models()})
+        elif subject == "health":
+            self._answer(peer, number, self._health())
+        elif subject == "status":
+            self._answer(peer, number, self._status())
+        else:
+            self._refuse(job, FailureCode.INVALID_REQUEST, f"nobody answers {subject!r}")
+
+    def _told(self, peer: int, frame: Frame) -> None:
+        if (shard := self._serving.get(peer)) is not None:
+            shard.status = orjson.loads(frame.payload)
+        elif (client := self._clients.get(peer)) is not None:
+            self._reports[f"{client.role}:{client.name}"] = orjson.loads(frame.payload)
+
+    def _reply(self, peer: int, frame: Frame) -> None:
+        shard = self._serving.get(peer)
+        target = shard.target if shard is not None else self._keeper
+        if target.peer != peer:
+            return
+        job = target.finish(frame.envelope.correlation_id)
+        if job is not None:
+            self._pass_back(job, frame.envelope.kind, frame.payload)
+        self._dispatch(target)
+
+    # --- stagings
+
+    def _stage(self, keeper: int, number: int, message: StageModel) -> None:
+        shard = self._shards.get(message.data_type)
+        if shard is None:
+            self._failure(
+                keeper, number, FailureCode.UNKNOWN_DATA_TYPE, self._unknown(message.data_type)
+            )
+            return
+        shard.staging = _Staging(message, keeper, number)
+        self._stage_again(shard)
+
+    def _stage_again(self, shard: _Shard) -> None:
+        # Also what was acknowledged: an actor that came back from an older snapshot needs it.
+        if shard.staging is not None:
+            self.outbox.append(Stage(shard.staging.message))
+
+    # --- answers about the node
+
+    def _models(self) -> list[dict[str, Any]]:
+        return [shard.status["model"] for shard in self._shards.values() if shard.serving]
+
+    def _health(self) -> dict[str, Any]:
+        waiting_for = [
+            name
+            for name, shard in self._shards.items()
+            if shard.config.required and not shard.serving
+        ]
+        return {"ready": not waiting_for, "node": self._node, "waiting_for": waiting_for}
+
+    def _status(self) -> dict[str, Any]:
+        data_types = {
+            name: {
+                "serving": shard.serving,
+                "waiting": shard.target.waiting,
+                "in_flight": shard.target.flying,
+                **shard.status,
+            }
+            for name, shard in self._shards.items()
+        }
+        return {
+            **self._health(),
+            "incarnation": self._incarnation,
+            "keeper": self._keeper.peer is not None,
+            "data_types": data_types,
+            "faces": self._reports,
+        }
+
+    # --- sending
+
+    def _targets(self) -> list[Target]:
+        return [*(shard.target for shard in self._shards.values()), self._keeper]
+
+    def _job(self, peer: int, frame: Frame) -> Job:
+        budget = frame.envelope.budget_ms
+        deadline = self._clock() + budget / 1000 if budget else math.inf
+        return Job(peer, frame, deadline)
+
+    def _shard_of(self, job: Job) -> _Shard | None:
+        data_type = job.frame.envelope.data_type
+        shard = self._shards.get(data_type)
+        if shard is None:
+            self._refuse(job, FailureCode.UNKNOWN_DATA_TYPE, self._unknown(data_type))
+        return shard
+
+    def _unknown(self, data_type: str) -> str:
+        known = ", ".join(sorted(self._shards))
+        return f"no data type {data_type!r} is declared in cluster.yaml; there are: {known}"
+
+    def _dispatch(self, target: Target) -> None:
+        now = self._clock()
+        for number, job in target.dispatch(now):
+            assert target.peer is not None
+            left = job.deadline - now
+            envelope = Envelope()
+            envelope.CopyFrom(job.frame.envelope)
+            envelope.correlation_id = number
+            envelope.budget_ms = 0 if left == math.inf else max(1, int(left * 1000))
+            self.outbox.append(Send(target.peer, envelope, job.frame.payload))
+
+    def _pass_back(self, job: Job, kind: Envelope.Kind, payload: bytes) -> None:
+        client = self._clients.get(job.client)
+        if client is None:
+            return  # it is gone
+        if job.is_batch:
+            client.batches[job.frame.envelope.data_type] -= 1
+        envelope = Envelope(kind=kind, correlation_id=job.frame.envelope.correlation_id)
+        self.outbox.append(Send(job.client, envelope, payload))
+
+    def _fail(self, job: Job, code: FailureCode, message: str) -> None:
+        self._pass_back(job, Kind.FAILURE, Failure(code=code, message=message).SerializeToString())
+
+    def _refuse(self, job: Job, code: FailureCode, message: str) -> None:
+        # Unlike `_fail`, for a job that was never counted against its client's credit.
+        self._failure(job.client, job.frame.envelope.correlation_id, code, message)
+
+    def _failure(self, peer: int, number: int, code: FailureCode, message: str) -> None:
+        envelope = Envelope(kind=Kind.FAILURE, correlation_id=number)
+        payload = Failure(code=code, message=message).SerializeToString()
+        self.outbox.append(Send(peer, envelope, payload))
+
+    def _answer(self, peer: int, number: int, data: Mapping[str, Any]) -> None:
+        envelope = Envelope(kind=Kind.ANSWER, correlation_id=number)
+        self.outbox.append(Send(peer, envelope, orjson.dumps(data)))

@@ -1,0 +1,298 @@
+"""ModelServingActor: owns the serving of one data type.
+
+This is the shell round Stage: it owns the door and the loader's thread.
+"""
+
+import fcntl
+import os
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+from thespian.actors import ActorAddress, ActorExitRequest
+
+from repertory.actors.batch import JSON, decode_records
+from repertory.actors.door_actor import DoorActor
+from repertory.actors.frames import PROTOCOL_VERSION, Frame
+from repertory.actors.hub import Arrived, Closed, Event
+from repertory.actors.loading import Loaded, Loader, LoadFailed, Restored
+from repertory.actors.logs import set_up_logging
+from repertory.actors.messages import (
+    Adopted,
+    ModelStaged,
+    StageModel,
+    StagingFailed,
+    StartServing,
+)
+from repertory.actors.stage import Stage
+from repertory.actors.wire import unpack_address
+from repertory.config import NodePaths
+from repertory.errors import FailureCode, NoModel, ProtocolError
+from repertory.models.model import ModelBroken
+from repertory.models.records import RecordDecoder
+from repertory.models.schema import load_message, schema_of
+from repertory.protos.door_pb2 import Envelope, Failure, Welcome
+
+Kind = Envelope.Kind
+
+# A predecessor that was killed frees its lock at once; one that is only slow to end gets this long.
+LOCK_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class _Held(NamedTuple):
+    peer: int
+    frame: Frame
+    deadline: float
+
+
+class ModelServingActor(DoorActor):
+    """Scores the records of a data type, swaps its model between two batches, keeps its snapshot.
+
+    There is one for each data type of a node: it holds a lock for as long as it lives, so that a
+    router that dies at the wrong moment cannot bring up two.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._node = ""
+        self._data_type = ""
+        self._stage: Stage | None = None
+        self._loader: Loader | None = None
+        self._paths: NodePaths | None = None
+        self._lock: int | None = None
+        self._lock_until = 0.0
+        self._restoring = True
+        self._faults: tuple[str, ...] = ()
+        self._held: deque[_Held] = deque()
+        self._loading: StageModel | None = None
+        self._router: ActorAddress | None = None
+        self._routers: set[int] = set()
+
+    def control(self, message: Any, sender: ActorAddress) -> None:
+        """Handle a Thespian message."""
+        if isinstance(message, StartServing):
+            self._start(message)
+        elif isinstance(message, StageModel):
+            self._router = sender
+            self._load(message)
+
+    def happened(self, event: Event) -> None:
+        """Handle what happened at a door."""
+        match event:
+            case Arrived(peer, frame):
+                self._arrived(peer, frame)
+            case Closed(peer, _):
+                self._routers.discard(peer)
+                self._held = deque(held for held in self._held if held.peer != peer)
+
+    def tick(self) -> None:
+        """Take the lock, and open the door, as soon as the predecessor is gone."""
+        if self._lock is None:
+            self._open_door()
+
+    def woken(self) -> None:
+        """Take what the loader has done."""
+        assert self._loader is not None
+        for result in self._loader.results():
+            match result:
+                case Loaded():
+                    self._swap(result)
+                case LoadFailed(update, reason):
+                    self._failed(update, reason)
+                case Restored(faults):
+                    self._restored(faults)
+
+    def stop(self) -> None:
+        """Write the last snapshot, and free the model."""
+        if self._loader is not None:
+            self._loader.close()
+        super().stop()
+
+    # --- coming up
+
+    def _start(self, message: StartServing) -> None:
+        if self._stage is not None:
+            return  # sent again
+        config, self._node, self._data_type = message.config, message.node, message.data_type
+        set_up_logging(config.log_level)
+        data_type = config.data_types[self._data_type]
+        decoder = RecordDecoder(
+            schema_of(self._data_type, data_type), load_message(data_type.message)
+        )
+        self._stage = Stage(self._data_type, decoder)
+        self._paths = NodePaths(config, self._node)
+        self._lock_until = time.monotonic() + LOCK_SECONDS
+        self._open_door()
+        self.start_ticking()
+
+    def _open_door(self) -> None:
+        assert self._paths is not None
+        door = self._paths.serving_door(self._data_type)
+        lock = os.open(door.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            if time.monotonic() > self._lock_until:
+                log.warning("another actor serves this data type", data_type=self._data_type)
+                self.send(self.myAddress, ActorExitRequest())
+                self._lock_until = float("inf")
+            return
+        self._lock = lock
+        self._loader = Loader(self._data_type, self._paths.snapshots)
+        self.hub.watch(self._loader.fileno(), self.woken)
+        self._loader.restore()
+        self.hub.listen(door)
+
+    def _restored(self, faults: tuple[str, ...]) -> None:
+        assert self._stage is not None
+        self._restoring = False
+        self._faults = faults
+        for fault in faults:
+            log.error("a snapshot is not used; the journal is", why=fault)
+        log.info(
+            "restored" if self._stage.current else "no snapshot to restore",
+            data_type=self._data_type,
+            version=self._stage.current and self._stage.current.update.version,
+        )
+        self._tell_status()
+        self._score_held()
+
+    # --- models
+
+    def _load(self, update: StageModel) -> None:
+        assert self._stage is not None
+        current = self._stage.current
+        if current is not None and update.position <= current.update.position:
+            self._tell_router(ModelStaged(self._data_type, update.position, current.since_ms))
+        elif self._loader is not None and self._loading != update:
+            self._loading = update
+            self._loader.load(update)
+
+    def _swap(self, loaded: Loaded) -> None:
+        assert self._stage is not None
+        assert self._loader is not None
+        leaving = self._stage.swap(loaded.update, loaded.model, loaded.since_ms)
+        assert self._stage.current is not None
+        since = self._stage.current.since_ms
+        if leaving is not None:
+            self._loader.close_model(leaving)
+        if self._loading == loaded.update:
+            self._loading = None
+        if loaded.since_ms is None:  # not from a snapshot
+            self._loader.save(loaded.update, since)
+            log.info("swapped", data_type=self._data_type, version=loaded.update.version)
+            self._tell_router(ModelStaged(self._data_type, loaded.update.position, since))
+            self._restoring = False
+            self._score_held()
+        self._tell_status()
+
+    def _failed(self, update: StageModel, reason: str) -> None:
+        self._loading = None
+        log.warning("a version could not be loaded", version=update.version, why=reason)
+        self._tell_router(StagingFailed(self._data_type, update.position, reason))
+        if self._restoring:  # it was to replace a broken engine
+            self._restoring = False
+            self._score_held()
+
+    def _broken(self, reason: str) -> None:
+        """Open the model again; what comes meanwhile is held."""
+        assert self._stage is not None
+        assert self._loader is not None
+        current, self._stage.current = self._stage.current, None
+        if current is not None:
+            log.error("the engine died; it is started again", why=reason)
+            self._restoring = True
+            self._loading = current.update
+            self._loader.close_model(current.model)
+            self._loader.load(current.update)
+
+    def _tell_router(self, fact: ModelStaged | StagingFailed) -> None:
+        if self._router is not None:
+            self.send(self._router, fact)
+
+    # --- frames
+
+    def _arrived(self, peer: int, frame: Frame) -> None:
+        kind, budget = frame.envelope.kind, frame.envelope.budget_ms
+        deadline = time.monotonic() + budget / 1000 if budget else float("inf")
+        if kind == Kind.HELLO:
+            self._greet(peer)
+        elif kind == Kind.TELL and frame.envelope.subject == "adopt":
+            self._router = unpack_address(frame.payload)
+            self.send(self._router, Adopted(self._data_type))
+        elif kind in (Kind.SCORE, Kind.ASK):
+            self._handle(_Held(peer, frame, deadline))
+
+    def _greet(self, peer: int) -> None:
+        self._routers.add(peer)
+        welcome = Welcome(protocol=PROTOCOL_VERSION, node=self._node)
+        self.hub.send(peer, Envelope(kind=Kind.WELCOME), welcome.SerializeToString())
+        self._tell_status()
+
+    def _tell_status(self) -> None:
+        assert self._stage is not None
+        status = {
+            "model": self._stage.model_json(),
+            "node": self._node,
+            "pid": os.getpid(),
+            "restoring": self._restoring,
+            "swaps": self._stage.swaps,
+            "snapshot_faults": self._faults,
+        }
+        envelope = Envelope(kind=Kind.TELL, subject="status")
+        for peer in self._routers:
+            self.hub.send(peer, envelope, orjson.dumps(status))
+
+    def _score_held(self) -> None:
+        held, self._held = self._held, deque()
+        for item in held:
+            self._handle(item)
+
+    def _handle(self, item: _Held) -> None:
+        if self._restoring:
+            self._held.append(item)
+            return
+        question = item.frame.envelope
+        try:
+            if time.monotonic() > item.deadline:
+                self._refuse(
+                    item, FailureCode.DEADLINE_EXCEEDED, "the deadline passed in the queue"
+                )
+            elif question.kind == Kind.SCORE:
+                self._score(item)
+            else:
+                self._answer_state(item)
+        except NoModel as error:
+            self._refuse(item, error.code, str(error))
+        except ProtocolError as error:
+            self._refuse(item, FailureCode.INVALID_REQUEST, str(error))
+        except ModelBroken as error:
+            self._held.append(item)
+            self._broken(str(error))
+        except Exception as error:  # the border of a request; the asker is told
+            log.exception("a batch could not be scored", data_type=self._data_type)
+            self._refuse(item, FailureCode.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _score(self, item: _Held) -> None:
+        assert self._stage is not None
+        question = item.frame.envelope
+        records = decode_records(item.frame.payload, question.count)
+        scored = self._stage.score(records, json=question.encoding == JSON)
+        self._reply(item, Kind.SCORED, scored.SerializeToString())
+
+    def _answer_state(self, item: _Held) -> None:
+        assert self._stage is not None
+        state = {**self._stage.state_json(), "node": self._node}
+        self._reply(item, Kind.ANSWER, orjson.dumps(state))
+
+    def _refuse(self, item: _Held, code: FailureCode, message: str) -> None:
+        self._reply(item, Kind.FAILURE, Failure(code=code, message=message).SerializeToString())
+
+    def _reply(self, item: _Held, kind: Envelope.Kind, payload: bytes) -> None:
+        number = item.frame.envelope.correlation_id
+        self.hub.send(item.peer, Envelope(kind=kind, correlation_id=number), payload)

@@ -1,0 +1,107 @@
+"""What a serving actor does with its model, without any socket or actor.
+
+A stage scores batches with the model on it, and swaps that model between two batches.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from repertory.actors.messages import StageModel
+from repertory.actors.statistics import Statistics
+from repertory.errors import NoModel
+from repertory.models.model import Failed, Model, Outcomes
+from repertory.models.records import RecordDecoder
+from repertory.protos.door_pb2 import RecordFailure, ScoredBatch
+
+
+@dataclass(slots=True)
+class OnStage:
+    """A model that serves: which version it is, and how it does."""
+
+    update: StageModel
+    model: Model
+    since_ms: int  # epoch
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+class Stage:
+    """The model of one data type. Used by one thread."""
+
+    def __init__(self, data_type: str, decoder: RecordDecoder) -> None:
+        self._data_type = data_type
+        self._decoder = decoder
+        self.current: OnStage | None = None
+        self.swaps = 0
+
+    @property
+    def position(self) -> int:
+        """The journal position that put the model on stage; 0 when there is none."""
+        return self.current.update.position if self.current else 0
+
+    def swap(self, update: StageModel, model: Model, since_ms: int | None = None) -> Model | None:
+        """Put a loaded model on stage, and return the one that leaves, for its owner to close."""
+        leaving = self.current.model if self.current else None
+        since = int(time.time() * 1000) if since_ms is None else since_ms
+        self.current = OnStage(update, model, since)
+        self.swaps += 1
+        return leaving
+
+    def score(self, records: Sequence[bytes], *, json: bool) -> ScoredBatch:
+        """Decode and score a batch: one outcome for each record, in order.
+
+        Raises NoModel when nothing is on stage, and ModelBroken when the engine is gone.
+        """
+        if self.current is None:
+            raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
+        start = time.perf_counter_ns()
+        columns, undecodable = self._decoder.decode(records, json=json)
+        outcomes = self.current.model.score(columns)
+        # What a record that could not be decoded scored as a row of NaN means nothing.
+        failures = {**outcomes.failures, **undecodable}
+        milliseconds = (time.perf_counter_ns() - start) / 1e6
+        self.current.statistics.count(len(records), len(failures), milliseconds)
+        return self._reply(self.current.update, outcomes, failures)
+
+    def _reply(
+        self, update: StageModel, outcomes: Outcomes, failures: dict[int, Failed]
+    ) -> ScoredBatch:
+        scored = ScoredBatch(
+            model_name=update.name,
+            model_version=update.version,
+            model_sha256=update.sha256,
+            labels=outcomes.labels,
+        )
+        if outcomes.values is not None:
+            scored.values = outcomes.values.astype("<f8", copy=False).tobytes()
+        if outcomes.chosen is not None:
+            scored.chosen = outcomes.chosen.astype("<i4", copy=False).tobytes()
+        if outcomes.probabilities is not None:
+            scored.probabilities = outcomes.probabilities.astype("<f8", copy=False).tobytes()
+        for index, failed in failures.items():
+            failure = RecordFailure(index=index, code=failed.code, message=failed.message)
+            scored.failures.append(failure)
+        return scored
+
+    def model_json(self) -> dict[str, Any] | None:
+        """Return what `/models` says of the model on stage."""
+        if self.current is None:
+            return None
+        update = self.current.update
+        return {
+            "dataType": self._data_type,
+            "name": update.name,
+            "description": update.description,
+            "modelType": update.model_type,
+            "version": update.version,
+            "sha256": update.sha256,
+            "since": self.current.since_ms,
+        }
+
+    def state_json(self) -> dict[str, Any]:
+        """Return what `/state` says. Raises NoModel when nothing is on stage."""
+        model = self.model_json()
+        if model is None or self.current is None:
+            raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
+        return {**model, **self.current.statistics.as_json()}

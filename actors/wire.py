@@ -1,0 +1,196 @@
+"""Thespian's TCP base, hardened: it listens on one address, and every message is signed.
+
+Thespian 4.0.1 listens on all addresses and unpickles whatever arrives: whoever can connect can run
+code. Here each process binds to the node's one address, and nothing is unpickled before its HMAC
+is checked. The signature covers the receiver's address and a nonce, so that a frame that was
+listened to is refused elsewhere and refused the second time. There is no encryption: between hosts
+use a private network.
+
+This overrides private methods: thespian is pinned to 4.0.1, and tests/actors/test_wire.py watches.
+"""
+
+import hmac
+import os
+import pickle
+import secrets
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from thespian.actors import ActorAddress, ActorSystem
+from thespian.system.multiprocCommon import multiprocessCommon
+from thespian.system.transport import ExternalInterfaceTransportInit
+from thespian.system.transport.IPBase import TCPv4ActorAddress
+from thespian.system.transport.streamBuffer import ackDataErrPacket, ackPacket
+from thespian.system.transport.TCPTransport import (
+    ExternalTransportCopy,
+    TCPEndpoint,
+    TCPTransport,
+)
+
+from repertory.actors.lifeline import hold_lifeline
+
+ADDRESS_VARIABLE = "THESPIAN_BASE_IPADDR"  # Thespian's own: the address it advertises
+KEY_VARIABLE = "REPERTORY_WIRE_KEY"
+
+# Control messages are small; a larger frame is an attack on our memory.
+MESSAGE_LIMIT = 4 * 1024 * 1024
+# Thespian sends a message again for at most five minutes; a nonce is remembered for longer.
+NONCE_SECONDS = 600.0
+
+_MAC_SIZE = 32
+_STAMP = struct.Struct(">d16s")  # seconds since the epoch, nonce
+# The only frames that are accepted unsigned, compared as bytes and never unpickled.
+_ACKS = {pickle.dumps(packet): packet for packet in (ackPacket, ackDataErrPacket)}
+
+
+class FrameRefused(ValueError):
+    """A message is unsigned, wrongly signed, for somebody else, too old, or seen before."""
+
+
+class Signer:
+    """Signs what this process sends and checks what it receives."""
+
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+        self._seen: OrderedDict[bytes, float] = OrderedDict()
+
+    def sign(self, message: object, receiver: str) -> bytes:
+        """Return the signed bytes of a message for `receiver` (`address:port`)."""
+        stamp = _STAMP.pack(self._clock(), secrets.token_bytes(16))
+        body = pickle.dumps(message)
+        return self._mac(receiver, stamp + body) + stamp + body
+
+    def check(self, frame: bytes, receiver: str) -> Any:
+        """Return the message in a frame. Raises FrameRefused, without having unpickled it."""
+        if frame in _ACKS:
+            return _ACKS[frame]
+        signed = bytes(frame[_MAC_SIZE:])
+        mac = self._mac(receiver, signed)
+        if len(signed) < _STAMP.size or not hmac.compare_digest(frame[:_MAC_SIZE], mac):
+            raise FrameRefused("an unsigned or wrongly signed message was refused")
+        self._check_stamp(*_STAMP.unpack_from(signed))
+        return pickle.loads(memoryview(signed)[_STAMP.size :])
+
+    def _mac(self, receiver: str, signed: bytes) -> bytes:
+        return hmac.digest(self._key, receiver.encode() + b"\0" + signed, "sha256")
+
+    def _check_stamp(self, sent: float, nonce: bytes) -> None:
+        now = self._clock()
+        if abs(now - sent) > NONCE_SECONDS:
+            raise FrameRefused("a message was refused that is too old, or of a wrong clock")
+        if nonce in self._seen:
+            raise FrameRefused("a message was refused that had come before")
+        self._seen[nonce] = now
+        while now - next(iter(self._seen.values())) > 2 * NONCE_SECONDS:
+            self._seen.popitem(last=False)
+
+
+def _our_address(port: int = 0) -> ActorAddress:
+    # external=False makes Thespian bind to the address itself instead of to all of them.
+    bind = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
+    return ActorAddress(TCPv4ActorAddress(bind, port, external=False))
+
+
+def _where(address: ActorAddress) -> str:
+    host, port = address.addressDetails.connectArgs[0][:2]
+    return f"{host}:{port}"
+
+
+class HardenedTransport(TCPTransport):  # type: ignore[misc]
+    """One bind address, signed frames, and a lifeline in every process that Thespian starts."""
+
+    def __init__(self, how: object, *args: Any) -> None:
+        self._signer = Signer(bytes.fromhex(os.environ[KEY_VARIABLE]))
+        hold_lifeline()
+        if isinstance(how, ExternalInterfaceTransportInit):
+            admin = self.getAdminAddr(args[0])
+            how, args = TCPEndpoint(None, _our_address(), None, admin, False, False), ()
+        elif isinstance(how, ExternalTransportCopy):
+            admin, tx_only, routing = args
+            how, args = TCPEndpoint(None, _our_address(), None, admin, routing, tx_only), ()
+        elif isinstance(how, TCPEndpoint):
+            number, assigned, parent, admin, routing, tx_only = how.args
+            assigned = assigned or _our_address()
+            how = TCPEndpoint(number, assigned, parent, admin, routing, tx_only)
+        super().__init__(how, *args)
+
+    @staticmethod
+    def getAdminAddr(capabilities: Mapping[str, Any]) -> ActorAddress:
+        """Return the admin's address."""
+        return _our_address(capabilities.get("Admin Port", 1900))
+
+    def external_transport_clone(self) -> "HardenedTransport":
+        """Return a transport of its own for a private context of this process."""
+        return HardenedTransport(ExternalTransportCopy(), self._adminAddr, self.txOnly, False)
+
+    def serializer(self, intent: Any) -> bytes:
+        """Return the frame of an outgoing message."""
+        signed = self._signer.sign((self.myAddress, intent.message), _where(intent.targetAddr))
+        return b"%d>" % len(signed) + signed
+
+    def _check(self, frame: bytes) -> Any:
+        return self._signer.check(frame, _where(self.myAddress))
+
+    def _handlePossibleIncoming(self, inc: Any, *args: Any, **kwargs: Any) -> Any:
+        if inc is not None:
+            inc._rData._deserialize = self._check
+            if (inc._rData._size or 0) > MESSAGE_LIMIT:
+                inc.close()
+                return None
+        return super()._handlePossibleIncoming(inc, *args, **kwargs)
+
+    def _addedDataToIncoming(self, inc: Any, *args: Any, **kwargs: Any) -> Any:
+        inc._rData._deserialize = self._check
+        return super()._addedDataToIncoming(inc, *args, **kwargs)
+
+    def _check_XMIT_4_done(self, intent: Any, received: bytes) -> Any:
+        intent.ackbuf._deserialize = self._check
+        return super()._check_XMIT_4_done(intent, received)
+
+
+class _HardenedBase(multiprocessCommon):  # type: ignore[misc]
+    transportType = HardenedTransport
+
+    def __init__(self, system: Any, log_defs: Mapping[str, Any] | None = None) -> None:
+        system.capabilities.update(
+            {
+                "Thespian ActorSystem Name": "repertory",
+                "Thespian ActorSystem Version": 2,
+                "Thespian Watch Supported": True,
+            }
+        )
+        super().__init__(system, log_defs)
+
+
+class _Capabilities:
+    def __init__(self, capabilities: dict[str, Any]) -> None:
+        self.capabilities = capabilities
+
+
+def actor_system(*, admin_port: int, capabilities: Mapping[str, Any] | None = None) -> ActorSystem:
+    """Start a node's actor system, or join the one whose admin listens on `admin_port`.
+
+    The environment holds the key (KEY_VARIABLE, hexadecimal) and the bind address. Processes are
+    started by spawn: TensorFlow, the JVM and librdkafka hang in forked ones.
+    """
+    everything = {
+        **(capabilities or {}),
+        "Admin Port": admin_port,
+        "Process Startup Method": "spawn",
+    }
+    return ActorSystem(_HardenedBase(_Capabilities(everything)), transientUnique=True)
+
+
+def pack_address(address: ActorAddress) -> bytes:
+    """Return an actor's address as signed bytes, for a door."""
+    return Signer(bytes.fromhex(os.environ[KEY_VARIABLE])).sign(address, "door")
+
+
+def unpack_address(data: bytes) -> ActorAddress:
+    """Return the address that `pack_address` packed. Raises FrameRefused."""
+    address: ActorAddress = Signer(bytes.fromhex(os.environ[KEY_VARIABLE])).check(data, "door")
+    return address
