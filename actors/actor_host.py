@@ -46,7 +46,7 @@ class ActorHost:
         """
         try:
             await self._call(self._create_router)
-        except Exception as error:  # Thespian raises whatever it likes
+        except Exception as error:  # noqa: BLE001 - Thespian raises whatever it likes
             log.warning("the actor system is started afresh", why=str(error) or repr(error))
             self.kill()
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="thespian")
