@@ -137,11 +137,17 @@ class Catalog:
             return _get(connection, model.data_type, model.version)
 
     def move(
-        self, data_type: str, version: int, state: ModelState, *, reason: str = ""
+        self,
+        data_type: str,
+        version: int,
+        state: ModelState,
+        *,
+        reason: str = "",
+        at_ms: int | None = None,
     ) -> ModelVersion:
         """Take a version to a state, and return it.
 
-        Nothing happens when it is there already. The version that served until now is retired in
+        `at_ms` is when it came there, if that was not just now. Nothing happens when it is there already. The version that served until now is retired in
         the same transaction when another one goes to SERVING. Raises IllegalTransition, and
         NotFound when there is no such version.
         """
@@ -150,9 +156,10 @@ class Catalog:
             if model.state is state:
                 return model
             check_transition(_title(model), model.state, state)
+            at_ms = self._clock() if at_ms is None else at_ms
             if state is ModelState.SERVING:
-                self._retire_former(connection, model)
-            self._step(connection, model, Step(state, self._clock(), reason))
+                self._retire_former(connection, model, at_ms)
+            self._step(connection, model, Step(state, at_ms, reason))
             return _get(connection, data_type, version)
 
     def get(self, data_type: str, version: int) -> ModelVersion:
@@ -251,11 +258,13 @@ class Catalog:
         )
         self._step(connection, model, Step(ModelState.PUBLISHED, self._clock()))
 
-    def _retire_former(self, connection: sqlite3.Connection, successor: ModelVersion) -> None:
+    def _retire_former(
+        self, connection: sqlite3.Connection, successor: ModelVersion, at_ms: int
+    ) -> None:
         former = _serving(connection, successor.data_type)
         if former is not None:
             reason = f"version {successor.version} took its place"
-            self._step(connection, former, Step(ModelState.RETIRED, self._clock(), reason))
+            self._step(connection, former, Step(ModelState.RETIRED, at_ms, reason))
 
     def _step(self, connection: sqlite3.Connection, model: ModelVersion, step: Step) -> None:
         key = (model.data_type, model.version)

@@ -69,6 +69,13 @@ class Kafka(_Section):
     password: SecretStr | None = None
     """`sasl.password`; best given as REPERTORY_KAFKA__PASSWORD."""
 
+    def client_properties(self) -> dict[str, str | int | float | bool]:
+        """Return the librdkafka properties of every client: brokers and security."""
+        properties = {"bootstrap.servers": self.bootstrap_servers or "", **self.properties}
+        if self.password is not None:
+            properties["sasl.password"] = self.password.get_secret_value()
+        return properties
+
 
 class Http(_Section):
     """The HTTP face."""
@@ -212,7 +219,15 @@ def parse_config(document: Mapping[str, Any], *, source: str = "configuration") 
 
 
 # Variables of this prefix that are not keys of the configuration.
-_OTHER_VARIABLES = frozenset({"REPERTORY_CONFIG", "REPERTORY_TEST_KAFKA", "REPERTORY_WIRE_KEY"})
+_OTHER_VARIABLES = frozenset(
+    {
+        "REPERTORY_CONFIG",
+        "REPERTORY_LIFELINE",
+        "REPERTORY_LIFELINE_OWNER",
+        "REPERTORY_TEST_KAFKA",
+        "REPERTORY_WIRE_KEY",
+    }
+)
 
 
 def _override(document: dict[str, Any], variable: str, value: str) -> None:
