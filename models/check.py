@@ -54,8 +54,14 @@ def _prepared(published: Published, schema: Schema, limits: Models, scratch: Pat
         from repertory.models.onnx_check import prepare_onnx
 
         return prepare_onnx(published.content, schema)
-    name = ModelDescriptor.ModelType.Name(published.model_type)
-    raise ModelRejected(f"models of type {name} are not served by this build")
+    if published.model_type == ModelDescriptor.PMML:
+        raise ModelRejected("models of type PMML are not served by this build")
+    require("tensorflow", "tf2onnx", extra="tensorflow")
+    from repertory.models.tensorflow_check import prepare_frozen_graph, prepare_saved_model
+
+    if published.model_type == ModelDescriptor.TENSORFLOW:
+        return prepare_frozen_graph(published.content, schema)
+    return prepare_saved_model(published, schema, limits=limits, scratch=scratch)
 
 
 def require(*modules: str, extra: str) -> None:

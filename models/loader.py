@@ -6,7 +6,6 @@ onnxruntime, and never TensorFlow or a JVM.
 
 import numpy as np
 
-from repertory.errors import ModelRejected
 from repertory.models.model import Columns, Engine, Model, PreparedModel
 
 
@@ -16,7 +15,9 @@ def load_model(prepared: PreparedModel) -> Model:
         from repertory.models.onnx_model import OnnxModel
 
         return OnnxModel(prepared)
-    raise ModelRejected(f"there is no engine {prepared.engine.value} in this process")
+    from repertory.models.remote_model import RemoteEngineModel
+
+    return RemoteEngineModel(prepared)
 
 
 def warm(model: Model) -> None:

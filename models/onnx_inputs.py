@@ -1,5 +1,7 @@
 """Which features an ONNX graph takes, and in which of its inputs."""
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import TensorProto, helper
 
@@ -26,13 +28,16 @@ _DTYPES: dict[int, str] = {
 Shape = list[int | None] | None
 
 
-def match_inputs(graph: onnx.GraphProto, schema: Schema) -> tuple[InputTensor, ...]:
+def match_inputs(
+    graph: onnx.GraphProto, schema: Schema, aliases: Mapping[str, str]
+) -> tuple[InputTensor, ...]:
     """Return the inputs of a graph by feature of the schema. Raises ModelRejected.
 
     Either one input [n, features] takes all features in the schema's order, or each input, [n, 1]
     or [n], takes the feature whose name it has.
     """
-    return match_tensors([(source.name, *_type(source)) for source in inputs_of(graph)], schema)
+    inputs = [(source.name, *_type(source)) for source in inputs_of(graph)]
+    return match_tensors(inputs, schema, aliases)
 
 
 def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -41,17 +46,22 @@ def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [source for source in graph.input if source.name not in defaults]
 
 
-def match_tensors(inputs: list[tuple[str, str, Shape]], schema: Schema) -> tuple[InputTensor, ...]:
+def match_tensors(
+    inputs: list[tuple[str, str, Shape]], schema: Schema, aliases: Mapping[str, str]
+) -> tuple[InputTensor, ...]:
     """Return inputs, given as name, dtype and shape, by feature of the schema.
 
-    See `match_inputs`; a name is matched without the index that TensorFlow adds to it.
+    See `match_inputs`; a tensor that has an alias is matched by that.
     """
     if not inputs:
         raise ModelRejected("the model has no inputs")
     by_name = {normalise(feature.name): feature for feature in schema.features}
-    if len(inputs) == 1 and not (normalise(inputs[0][0]) in by_name and _is_single(inputs[0][2])):
+    features = [by_name.get(normalise(aliases.get(name, name))) for name, _, _ in inputs]
+    if len(inputs) == 1 and not (features[0] and _is_single(inputs[0][2])):
         return (_matrix(*inputs[0], schema),)
-    tensors = tuple(_single(*source, by_name, schema) for source in inputs)
+    tensors = tuple(
+        _single(*source, feature, schema) for source, feature in zip(inputs, features, strict=True)
+    )
     taken = [tensor.features[0].name for tensor in tensors]
     doubled = next((name for name in taken if taken.count(name) > 1), None)
     if doubled:
@@ -76,9 +86,8 @@ def _matrix(name: str, dtype: str, shape: Shape, schema: Schema) -> InputTensor:
 
 
 def _single(
-    name: str, dtype: str, shape: Shape, by_name: dict[str, Feature], schema: Schema
+    name: str, dtype: str, shape: Shape, feature: Feature | None, schema: Schema
 ) -> InputTensor:
-    feature = by_name.get(normalise(name))
     if feature is None:
         raise ModelRejected(
             f"input {name!r} is not a feature of {schema.data_type}, which has "

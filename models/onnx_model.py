@@ -13,11 +13,9 @@ from repertory.errors import ModelRejected
 from repertory.models.engine_model import EngineFailed, EngineModel
 from repertory.models.inputs import Tensors
 from repertory.models.model import ModelBroken, PreparedModel
+from repertory.models.text import first_line
 
 ort.set_default_logger_severity(4)  # what goes wrong is raised; its log repeats it on stderr
-
-# The longest part of an engine's message that helps anyone.
-_MESSAGE = 300
 
 
 class OnnxModel(EngineModel):
@@ -103,10 +101,3 @@ class TimedRuns:
             raise
         finally:
             timer.cancel()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the part of an engine's message that is fit for a sentence."""
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 3] + "..."

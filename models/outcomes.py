@@ -92,15 +92,21 @@ class OutputReader:
         A label that is not among the declared classes is no prediction; without declared ones, the
         classes are those that occur.
         """
+        absent = np.zeros(len(labels), np.bool_)
+        if labels.dtype.kind == "O":
+            absent = np.array([label is None for label in labels.tolist()], np.bool_)
+            labels = np.where(absent, "", labels)
         found, places = np.unique(labels, return_inverse=True)
         texts = [str(label) for label in _whole(found).tolist()]
         if self._signature.classes:
-            indices = [self._index.get(text, -1) for text in texts]
-            return np.array(indices, np.int32)[places], self._signature.classes
-        chosen = places.astype(np.int32)
+            indices = np.array([self._index.get(text, -1) for text in texts], np.int32)
+            chosen, classes = indices[places], self._signature.classes
+        else:
+            chosen, classes = places.astype(np.int32), tuple(texts)
+        chosen[absent] = -1
         if found.dtype.kind == "f":
             chosen[np.isnan(labels)] = -1
-        return chosen, tuple(texts)
+        return chosen, classes
 
 
 def _column(outputs: Mapping[str, NDArray[Any]], name: str | None, count: int) -> NDArray[Any]:

