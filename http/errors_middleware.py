@@ -1,0 +1,68 @@
+"""Turns every failure of a request into its HTTP status and a body `{"error": "…"}`."""
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler
+
+from repertory.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    NoModel,
+    NotFound,
+    Overloaded,
+    PublishRejected,
+    RequestFailed,
+    Unavailable,
+    UnknownDataType,
+)
+from repertory.http.replies import RETRY_AFTER, error_reply
+
+STATUSES: dict[type[RequestFailed], int] = {
+    InvalidRequest: 400,
+    UnknownDataType: 404,
+    NotFound: 404,
+    PublishRejected: 422,
+    Overloaded: 429,
+    InternalError: 500,
+    NoModel: 503,
+    Unavailable: 503,
+    DeadlineExceeded: 504,
+}
+
+log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what a handler raises. A request whose client is gone is left cancelled."""
+    try:
+        return await handler(request)
+    except RequestFailed as error:
+        return failure_reply(error)
+    except web.HTTPException as error:
+        return _http_error(request, error)
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        return error_reply(400, f"the body cannot be read: {error}")
+    except ConnectionResetError:
+        raise  # the client is gone: there is nobody to answer
+    except Exception as error:  # the border of a request; the client is told
+        log.exception("a request failed", method=request.method, path=request.path)
+        return error_reply(500, f"a defect in Repertory: {type(error).__name__}: {error}")
+
+
+def failure_reply(error: RequestFailed) -> web.Response:
+    """Return the reply that says what failed."""
+    headers = RETRY_AFTER if isinstance(error, Overloaded | Unavailable) else None
+    return error_reply(STATUSES.get(type(error), 500), str(error), headers=headers)
+
+
+def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        message = f"{request.path} takes {allowed}, not {request.method}"
+        return error_reply(405, message, headers={"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return error_reply(404, f"there is nothing at {request.path}; GET / lists what there is")
+    return error_reply(error.status, error.text or error.reason)

@@ -1,0 +1,80 @@
+"""The HTTP face: a process that listens, and asks its router."""
+
+import asyncio
+
+import structlog
+from aiohttp import web
+
+from repertory.actors.client import RouterClient
+from repertory.actors.process import NodeProcess, run_process
+from repertory.http.protocol import JsonProtocol
+from repertory.http.queries import Health
+from repertory.http.routes import make_app
+from repertory.http.spool import sweep
+
+# The supervisor kills a face after three seconds; this leaves it time to end by itself.
+DRAIN_SECONDS = 2.5
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set, then drain.
+
+    1. Connect to the router. 2. Listen. 3. On `stop`, not ready any more. 4. Accept nothing new.
+    5. Finish what is in hand. Raises SystemExit when the port cannot be had.
+    """
+    process.paths.create()
+    sweep(process.paths.spool)
+    async with RouterClient(process.paths.router_door, role="http") as router:
+        health = Health(router)
+        app = make_app(process.config, process.paths, router, health)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=DRAIN_SECONDS)
+        await runner.setup()
+        try:
+            listener = await _listen(runner, process)
+            reporting = asyncio.create_task(_report(router, listener))
+            await stop.wait()
+            health.draining = True
+            reporting.cancel()
+            listener.close()
+            log.info("draining: requests in hand are finished")
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, process: NodeProcess) -> asyncio.Server:
+    http, loop = process.config.http, asyncio.get_running_loop()
+
+    def connection() -> JsonProtocol:
+        assert runner.server is not None
+        return JsonProtocol(runner.server, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+    try:
+        listener = await loop.create_server(connection, http.host, http.port, backlog=1024)
+    except OSError as error:
+        log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)
+        raise SystemExit(1) from None
+    log.info("listening", url=_url(listener))
+    return listener
+
+
+async def _report(router: RouterClient, listener: asyncio.Server) -> None:
+    while True:
+        await router.connected.wait()
+        router.tell("status", url=_url(listener))
+        await router.lost.wait()  # the next one has to be told as well
+
+
+def _url(listener: asyncio.Server) -> str:
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def main() -> None:
+    """Run the face as a process of a node."""
+    run_process("http", serve)
+
+
+if __name__ == "__main__":
+    main()

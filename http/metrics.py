@@ -1,0 +1,95 @@
+"""`/metrics`, for Prometheus: the requests of this face, and what the node serves."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from repertory.actors.client import RouterClient
+from repertory.errors import RequestFailed
+from repertory.http.node_metrics import NodeMetrics
+
+# Scrapers give up after ten seconds; a late answer must not cost the other figures.
+NODE_SECONDS = 3.0
+# From a single record to a model that is checked before the reply.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
+# As nginx writes it: the client went away before there was a reply.
+CLIENT_GONE = "499"
+# Clients choose methods and paths freely; each would be a time series for ever.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+
+
+class Metrics:
+    """Counts requests, and tells of them and of the node."""
+
+    def __init__(self, router: RouterClient) -> None:
+        self._router = router
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "repertory_http_requests",
+            "Requests answered, by route and status",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "repertory_http_request_seconds",
+            "From a request's head to the end of its handling",
+            ("method", "route"),
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self._in_progress = Gauge(
+            "repertory_http_requests_in_progress",
+            "Requests that are being handled",
+            registry=self._registry,
+        )
+
+    @web.middleware
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count a request, whatever becomes of it."""
+        start, status = time.perf_counter(), CLIENT_GONE
+        self._in_progress.inc()
+        try:
+            response = await handler(request)
+            status = str(response.status)
+            return response
+        finally:
+            self._in_progress.dec()
+            method = request.method if request.method in _METHODS else "other"
+            route = _route(request)
+            self._requests.labels(method, route, status).inc()
+            self._seconds.labels(method, route).observe(time.perf_counter() - start)
+
+    async def expose(self, _: web.Request) -> web.Response:
+        """Answer in Prometheus' text format; without the node's part while no router answers."""
+        node = CollectorRegistry(auto_describe=False)
+        node.register(await self._node())
+        body = generate_latest(self._registry) + generate_latest(node)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _node(self) -> NodeMetrics:
+        try:
+            status = await self._router.ask("status", timeout=NODE_SECONDS)
+        except RequestFailed:
+            return NodeMetrics(None, {})
+        serving = [name for name, each in status["data_types"].items() if each["serving"]]
+        states = await asyncio.gather(*map(self._state, serving))
+        found = dict(zip(serving, states, strict=True))
+        return NodeMetrics(status, {name: each for name, each in found.items() if each})
+
+    async def _state(self, data_type: str) -> Mapping[str, Any] | None:
+        try:
+            return await self._router.ask("state", timeout=NODE_SECONDS, data_type=data_type)
+        except RequestFailed:
+            return None
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

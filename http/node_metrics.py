@@ -1,0 +1,86 @@
+"""What a node serves, as Prometheus metrics: made afresh from the actors' answers at each scrape."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p999": "0.999"}
+_INFO = ("data_type", "name", "version", "sha256", "model_type", "node")
+
+
+class NodeMetrics(Collector):
+    """The metrics of one scrape: `status` of the router (None: it is silent), states by data type."""
+
+    def __init__(
+        self, status: Mapping[str, Any] | None, states: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._status = status
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        up = self._status is not None
+        yield GaugeMetricFamily("repertory_router_up", "Whether the router answers", value=up)
+        if self._status is not None:
+            ready = bool(self._status["ready"])
+            yield GaugeMetricFamily("repertory_ready", "Whether all required models serve", ready)
+            yield from _queues(self._status["data_types"])
+        yield self._info()
+        yield from self._counters()
+        yield self._latency()
+
+    def _info(self) -> Metric:
+        family = GaugeMetricFamily(
+            "repertory_model_info", "The model that serves a data type", labels=_INFO
+        )
+        for data_type, state in self._states.items():
+            values = (state["name"], state["version"], state["sha256"], state["modelType"])
+            family.add_metric([data_type, *map(str, values), state["node"]], 1)
+        return family
+
+    def _counters(self) -> Iterator[Metric]:
+        described = {
+            "usage": ("repertory_records", "Records scored, failed ones included", 1.0),
+            "errors": ("repertory_record_errors", "Records that failed", 1.0),
+            "batches": ("repertory_batches", "Batches scored", 1.0),
+            "duration": ("repertory_scoring_seconds", "Time spent on scoring", 0.001),
+        }
+        for key, (name, text, unit) in described.items():
+            family = CounterMetricFamily(name, text, labels=("data_type", "version"))
+            for data_type, state in self._states.items():
+                family.add_metric([data_type, str(state["version"])], state[key] * unit)
+            yield family
+
+    def _latency(self) -> Metric:
+        family = GaugeMetricFamily(
+            "repertory_record_latency_seconds",
+            "What a record waited for its score once it was taken in hand",
+            labels=("data_type", "version", "quantile"),
+        )
+        for data_type, state in self._states.items():
+            for key, quantile in _QUANTILES.items():
+                labels = [data_type, str(state["version"]), quantile]
+                family.add_metric(labels, state["percentiles"][key] / 1000)
+        return family
+
+
+def _queues(data_types: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    described = {
+        "serving": ("repertory_serving", "Whether a model serves a data type"),
+        "waiting": ("repertory_batches_waiting", "Batches that wait for a serving actor"),
+        "in_flight": ("repertory_batches_in_flight", "Batches that a serving actor has"),
+    }
+    for key, (name, text) in described.items():
+        family = GaugeMetricFamily(name, text, labels=("data_type",))
+        for data_type, each in data_types.items():
+            family.add_metric([data_type], float(each[key]))
+        yield family
+    swaps = CounterMetricFamily(
+        "repertory_swaps", "Model swaps of a serving actor", labels=("data_type",)
+    )
+    for data_type, each in data_types.items():
+        if "swaps" in each:
+            swaps.add_metric([data_type], each["swaps"])
+    yield swaps

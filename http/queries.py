@@ -1,0 +1,78 @@
+"""What a node tells of itself: models, states, versions, health."""
+
+from typing import Any
+
+from aiohttp import web
+
+from repertory.actors.client import RouterClient
+from repertory.errors import RequestFailed
+from repertory.http.replies import RETRY_AFTER, json_reply
+
+# A router answers in a millisecond; a probe that waits longer than this for it has its answer.
+HEALTH_SECONDS = 2.0
+
+
+class Queries:
+    """Passes questions on to the router, and its answers back."""
+
+    def __init__(self, router: RouterClient) -> None:
+        self._router = router
+
+    async def models(self, _: web.Request) -> web.Response:
+        """Answer which models serve."""
+        return json_reply(await self._router.ask("models"))
+
+    async def processors(self, _: web.Request) -> web.Response:
+        """Answer which data types are served, as the original system does."""
+        models = (await self._router.ask("models"))["models"]
+        return json_reply({"models": [model["dataType"] for model in models]})
+
+    async def state(self, request: web.Request) -> web.Response:
+        """Answer how the model of a data type does."""
+        return json_reply(await self._about("state", request))
+
+    async def versions(self, request: web.Request) -> web.Response:
+        """Answer what became of each model version of a data type."""
+        return json_reply(await self._about("versions", request))
+
+    async def status(self, _: web.Request) -> web.Response:
+        """Answer how the node does."""
+        return json_reply(await self._router.ask("status"))
+
+    async def _about(self, subject: str, request: web.Request) -> dict[str, Any]:
+        return await self._router.ask(subject, data_type=request.match_info["dataType"])
+
+
+class Health:
+    """Tells load balancers and supervisors whether to send requests here."""
+
+    def __init__(self, router: RouterClient) -> None:
+        self._router = router
+        self.draining = False
+
+    async def live(self, _: web.Request) -> web.Response:
+        """Answer that this process runs."""
+        return json_reply({"live": True})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """Answer 200 when the router and all required models answer, and 503 otherwise."""
+        health = await self._health()
+        ready = bool(health["ready"])
+        return json_reply(
+            health, status=200 if ready else 503, headers=None if ready else RETRY_AFTER
+        )
+
+    async def _health(self) -> dict[str, Any]:
+        if self.draining:
+            return _not_ready("this process is shutting down")
+        try:
+            health = await self._router.ask("health", timeout=HEALTH_SECONDS)
+        except RequestFailed as error:
+            return _not_ready(f"the router does not answer: {error}")
+        if health["ready"]:
+            return health
+        return _not_ready(f"no model serves yet: {', '.join(health['waiting_for'])}") | health
+
+
+def _not_ready(why: str) -> dict[str, Any]:
+    return {"ready": False, "error": why}

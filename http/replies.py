@@ -1,0 +1,26 @@
+"""JSON replies; every error has the one form `{"error": "…"}`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+# A wait that is long enough for a router to come back, or for a queue to shrink.
+RETRY_AFTER = {"Retry-After": "1"}
+
+
+def json_reply(
+    data: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a reply with a JSON body. NaN and infinities, which JSON has not, become null."""
+    return web.Response(
+        body=orjson.dumps(data), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def error_reply(
+    status: int, message: str, *, headers: Mapping[str, str] | None = None, **more: Any
+) -> web.Response:
+    """Return the reply of a request that failed; `more` are further keys of its body."""
+    return json_reply({"error": message, **more}, status=status, headers=headers)

@@ -1,0 +1,75 @@
+"""The table of endpoints."""
+
+from typing import NamedTuple
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from repertory.actors.client import RouterClient
+from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
+from repertory.http.errors_middleware import errors_as_json
+from repertory.http.metrics import Metrics
+from repertory.http.publishing import Publishing
+from repertory.http.queries import Health, Queries
+from repertory.http.replies import json_reply
+from repertory.http.scoring import Scoring
+
+
+class Endpoint(NamedTuple):
+    """A method and a path, what answers there, and a line about it."""
+
+    method: str
+    path: str
+    handler: Handler
+    about: str
+
+
+def make_app(
+    config: ClusterConfig, paths: NodePaths, router: RouterClient, health: Health
+) -> web.Application:
+    """Return the application that serves all endpoints."""
+    metrics = Metrics(router)
+    endpoints = [
+        *_queries(Queries(router)),
+        *_models(Publishing(config, paths, router)),
+        Endpoint("POST", "/score/{dataType}", Scoring(config, router).score, "score records"),
+        Endpoint("GET", "/health/live", health.live, "whether this process runs"),
+        Endpoint("GET", "/health/ready", health.ready, "whether all required models serve"),
+        Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
+    ]
+    app = web.Application(
+        middlewares=[metrics.count, errors_as_json],
+        client_max_size=config.http.max_body_mb * MEBIBYTE,
+    )
+    app.router.add_get("/", _index(endpoints))
+    for endpoint in endpoints:
+        app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
+    return app
+
+
+def _queries(queries: Queries) -> list[Endpoint]:
+    return [
+        Endpoint("GET", "/models", queries.models, "the models that serve"),
+        Endpoint("GET", "/processors", queries.processors, "the data types that are served"),
+        Endpoint("GET", "/state/{dataType}", queries.state, "how a data type's model does"),
+        Endpoint("GET", "/models/{dataType}/versions", queries.versions, "all its versions"),
+        Endpoint("GET", "/status", queries.status, "how the node does"),
+    ]
+
+
+def _models(publishing: Publishing) -> list[Endpoint]:
+    return [
+        Endpoint("POST", "/models", publishing.publish, "publish a model"),
+        Endpoint(
+            "POST", "/models/{dataType}/rollback", publishing.roll_back, "serve an old version"
+        ),
+    ]
+
+
+def _index(endpoints: list[Endpoint]) -> Handler:
+    table = {f"{each.method} {each.path}": each.about for each in endpoints}
+
+    async def index(_: web.Request) -> web.Response:
+        return json_reply({"name": "repertory", "endpoints": table})
+
+    return index
