@@ -57,7 +57,7 @@ class Ensemble:
     def __init__(self, graph: Arithmetic) -> None:
         self._graph = graph
         self.leaves: list[Node | None] = []
-        self._tree_of_leaf: list[int] = []
+        self.tree_of_leaf: list[int] = []  # by leaf
         self._roots: list[int] = []
         self._exits: list[int] = []  # of each test, when true and when false; below 0: a leaf
         self._features: list[int] = []
@@ -87,7 +87,7 @@ class Ensemble:
 
     def leaf_indices(self) -> str:
         """Return the number of the leaf where a record ends, for each tree, [n, trees]."""
-        return self._node(range(len(self.leaves)), self._tree_of_leaf, len(self._roots))
+        return self._node(range(len(self.leaves)), self.tree_of_leaf, len(self._roots))
 
     def _chain(
         self, node: Node, slot: Slot, *, last: Node | None, on_unknown: str
@@ -186,7 +186,7 @@ class Ensemble:
         array, place = slot
         array[place] = -1 - len(self.leaves)
         self.leaves.append(leaf)
-        self._tree_of_leaf.append(len(self._roots) - 1)
+        self.tree_of_leaf.append(len(self._roots) - 1)
 
     def _feature(self, column: Column) -> int:
         """Return the place of a column in the matrix that the ensemble reads."""

@@ -111,19 +111,32 @@ class Graph:
 
         `columns` is None for a vector.
         """
-        nodes = [*self._nodes]
+        nodes = self._needed([tensor for tensor, _, _ in outputs.values()])
+        used = {name for node in nodes for name in node.input}
+        used.update(tensor for tensor, _, _ in outputs.values())
+        initializers = [tensor for tensor in self._initializers if tensor.name in used]
         described = []
         for name, (tensor, kind, columns) in outputs.items():
             nodes.append(helper.make_node("Identity", [tensor], [name]))
             shape: list[str | int | None] = ["n"] if columns is None else ["n", columns]
             described.append(helper.make_tensor_value_info(name, kind, shape))
         given = helper.make_tensor_value_info(INPUT, TensorProto.DOUBLE, ["n", self.width])
-        graph = helper.make_graph(nodes, "pmml", [given], described, self._initializers)
+        graph = helper.make_graph(nodes, "pmml", [given], described, initializers)
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="repertory"
         )
         return bytes(model.SerializeToString())
+
+    def _needed(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
+        """Return the nodes that the outputs depend on, in order."""
+        wanted = set(outputs)
+        needed = []
+        for node in reversed(self._nodes):
+            if not wanted.isdisjoint(node.output):
+                needed.append(node)
+                wanted.update(node.input)
+        return needed[::-1]
 
     def _name(self, prefix: str) -> str:
         self._count += 1

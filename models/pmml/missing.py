@@ -21,7 +21,7 @@ def may_be_missing(root: Element, names: Iterable[str]) -> set[str]:
     derived: dict[str, set[str]] = {}
     for element in root.walk():
         attributes = element.attributes
-        if element.tag == "TreeModel" and attributes.get("missingValueStrategy") in _STRATEGIES:
+        if element.tag == "TreeModel" and _tree_declares(attributes):
             declared |= _mining_fields(element)
         elif element.tag == "DerivedField":
             derived[attributes.get("name", "")] = _fields_below(element)
@@ -32,6 +32,17 @@ def may_be_missing(root: Element, names: Iterable[str]) -> set[str]:
         elif _is_a_test(element):
             declared |= _fields_below(element)
     return _reached(declared, derived) & inputs
+
+
+def _tree_declares(attributes: dict[str, str]) -> bool:
+    """Tell whether a tree has a prediction for records that lack what it tests.
+
+    "none" takes each test of a missing value as failed; with returnLastPrediction every record gets
+    a prediction, which is how gradient boosters' default directions are written.
+    """
+    strategy = attributes.get("missingValueStrategy", "none")
+    keeps_last = attributes.get("noTrueChildStrategy") == "returnLastPrediction"
+    return strategy in _STRATEGIES or (strategy == "none" and keeps_last)
 
 
 def _is_a_test(element: Element) -> bool:

@@ -5,6 +5,9 @@ from typing import Final
 from repertory.models.pmml.answer import Answer
 from repertory.models.pmml.document import unknown_kind
 from repertory.models.pmml.frame import ModelCompiler, finish, open_model
+from repertory.models.pmml.general_regression import general_regression_model
+from repertory.models.pmml.mining import mining_model
+from repertory.models.pmml.neural import neural_network
 from repertory.models.pmml.regression import regression_model
 from repertory.models.pmml.scope import Scope
 from repertory.models.pmml.trees import tree_model
@@ -26,4 +29,7 @@ def compile_model(element: Element, scope: Scope) -> tuple[Answer, Scope]:
 _COMPILERS: Final[dict[str, ModelCompiler]] = {
     "TreeModel": tree_model,
     "RegressionModel": regression_model,
+    "GeneralRegressionModel": general_regression_model,
+    "NeuralNetwork": neural_network,
+    "MiningModel": lambda element, scope: mining_model(element, scope, compile_model),
 }
