@@ -1,7 +1,46 @@
+# `make run` serves the example; `make test` runs every check that CI runs. Each sets itself up.
+
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 
-.PHONY: protos check
-protos: 
+.PHONY: run test check lint protos soak bench clean
+
+run: $(READY)
+	$(BIN)/python -m examples.wine.run
+
+test: $(READY)
+	$(BIN)/pytest -n 2 --dist loadscope
+
+check: $(READY) lint protos-check test
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Generated modules are committed; CI checks that generating them again changes nothing.
+protos: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/repertory/protos/*.proto
+
+.PHONY: protos-check
+protos-check: protos
+	git diff --exit-code -- protos
+
+# Long runs, by hand: what CI does four times, twenty times; and two hundred swaps.
+soak: $(READY)
+	$(BIN)/pytest -p no:xdist tests/system --kills 20 --swaps 200 --timeout 3600
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.door
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11 to 3.13 is needed, not " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev -e ".[all]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

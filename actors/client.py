@@ -38,7 +38,6 @@ from repertory.errors import (
 )
 from repertory.protos.door_pb2 import Envelope, Failure, Hello, ScoredBatch, Welcome
 
-Kind = Envelope.Kind
 Answerer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 RECONNECT_SECONDS = 0.02  # a local socket: trying is cheap, and a dead router is back in 0.2 s
@@ -119,7 +118,7 @@ class RouterClient:
         if (flying := self._in_flight.get(batch.data_type, 0)) >= max(credit, 1):
             raise Overloaded(f"{flying} batches of {batch.data_type!r} are in flight already")
         envelope = Envelope(
-            kind=Kind.SCORE,
+            kind=Envelope.SCORE,
             data_type=batch.data_type,
             count=len(batch.records),
             encoding=batch.encoding,
@@ -129,7 +128,7 @@ class RouterClient:
             frame = await self._request(envelope, encode_records(batch.records), timeout)
         finally:
             self._in_flight[batch.data_type] -= 1
-        if frame.envelope.kind != Kind.SCORED:
+        if frame.envelope.kind != Envelope.SCORED:
             raise InternalError(f"a SCORE was answered by a frame of kind {frame.envelope.kind}")
         scored = ScoredBatch.FromString(frame.payload)
         model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)
@@ -138,7 +137,7 @@ class RouterClient:
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         """Ask the router a question. Raises a RequestFailed when there is no answer."""
         envelope = Envelope(
-            kind=Kind.ASK, subject=subject, data_type=str(data.get("data_type") or "")
+            kind=Envelope.ASK, subject=subject, data_type=str(data.get("data_type") or "")
         )
         frame = await self._request(envelope, orjson.dumps(data), timeout)
         answer: dict[str, Any] = orjson.loads(frame.payload)
@@ -147,7 +146,7 @@ class RouterClient:
     def tell(self, subject: str, **data: Any) -> None:
         """Tell the router something that wants no answer; lost when there is no connection."""
         if self._transport is not None:
-            envelope = Envelope(kind=Kind.TELL, subject=subject)
+            envelope = Envelope(kind=Envelope.TELL, subject=subject)
             self._write(encode_frame(envelope, orjson.dumps(data)))
 
     async def _request(self, envelope: Envelope, payload: bytes, timeout: float) -> Frame:
@@ -163,7 +162,7 @@ class RouterClient:
         finally:
             timer.cancel()
             del self._pending[number]
-        if frame.envelope.kind == Kind.FAILURE:
+        if frame.envelope.kind == Envelope.FAILURE:
             failure = Failure.FromString(frame.payload)
             raise request_failure(failure.code, failure.message)
         return frame
@@ -195,7 +194,7 @@ class RouterClient:
                 await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             self._transport = transport
-            self._write(encode_frame(Envelope(kind=Kind.HELLO), self._hello))
+            self._write(encode_frame(Envelope(kind=Envelope.HELLO), self._hello))
             try:
                 await link.closed
             finally:
@@ -207,9 +206,9 @@ class RouterClient:
 
     def _arrived(self, frame: Frame) -> None:
         kind = frame.envelope.kind
-        if kind == Kind.WELCOME:
+        if kind == Envelope.WELCOME:
             self._welcomed(Welcome.FromString(frame.payload))
-        elif kind == Kind.ASK:
+        elif kind == Envelope.ASK:
             task = asyncio.get_running_loop().create_task(self._reply(frame))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
@@ -229,7 +228,7 @@ class RouterClient:
 
     async def _reply(self, frame: Frame) -> None:
         question = frame.envelope
-        reply = Envelope(kind=Kind.ANSWER, correlation_id=question.correlation_id)
+        reply = Envelope(kind=Envelope.ANSWER, correlation_id=question.correlation_id)
         try:
             if self._answer is None:
                 raise InternalError(f"nobody here answers {question.subject!r}")
@@ -240,7 +239,7 @@ class RouterClient:
             if not isinstance(error, RequestFailed):
                 log.exception("a question failed", subject=question.subject)
                 error = InternalError(f"{type(error).__name__}: {error}")
-            reply.kind = Kind.FAILURE
+            reply.kind = Envelope.FAILURE
             payload = Failure(code=error.code, message=str(error)).SerializeToString()
         if self._transport is not None:
             self._write(encode_frame(reply, payload))

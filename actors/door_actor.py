@@ -52,6 +52,10 @@ class DoorActor(Actor):
         """Handle what happened at a door."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """Do what the messages and events of this turn lead to; called before doors are flushed."""
+
+    @abstractmethod
     def tick(self) -> None:
         """Do what is due; called every TICK once `start_ticking` was."""
 
@@ -73,13 +77,13 @@ class DoorActor(Actor):
             elif isinstance(msg, WakeupMessage):
                 self.wakeupAfter(TICK)
                 self.tick()
-                self.hub.flush()
             elif isinstance(msg, ActorExitRequest):
                 self.stop()
                 return None
             else:
                 self.control(msg, sender)
-                self.hub.flush()
+            self.settle()
+            self.hub.flush()
         except Exception:  # the border of an actor, see above
             log.exception("a message could not be handled", message=type(msg).__name__)
         return ThespianWatch([self.hub.fileno()])
@@ -87,11 +91,19 @@ class DoorActor(Actor):
     def _serve_doors(self) -> None:
         for _ in range(ROUNDS):
             events = self.hub.poll()
+            for event in events:
+                self._take(event)
+            self.settle()
+            self.hub.flush()
             if not events:
                 break
-            for event in events:
-                self.happened(event)
-            self.hub.flush()
+
+    def _take(self, event: Event) -> None:
+        try:
+            self.happened(event)
+        except Exception as error:  # a peer that sends what cannot be handled disturbs no other
+            log.exception("a frame could not be handled; its peer is cut off", peer=event.peer)
+            self.hub.disconnect(event.peer, f"it sent what could not be handled: {error}")
 
 
 def kill(pid: int) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -254,10 +254,10 @@ def _parse(data: bytes) -> ModelDescriptor:
 
 def _model_type(name: str | None, descriptor: ModelDescriptor) -> ModelDescriptor.ModelType:
     if name:
-        types: dict[str, ModelDescriptor.ModelType] = dict(ModelDescriptor.ModelType.items())
-        if name.upper() not in types:
-            raise InvalidRequest(f"no modelType {name!r}; there are: {', '.join(types)}")
-        return types[name.upper()]
+        known = ModelDescriptor.ModelType.keys()
+        if name.upper() not in known:
+            raise InvalidRequest(f"no modelType {name!r}; there are: {', '.join(known)}")
+        return cast(ModelDescriptor.ModelType, ModelDescriptor.ModelType.Value(name.upper()))
     guess = guess_model_type(descriptor.data) if descriptor.data else None
     if guess is None:
         raise PublishRejected(

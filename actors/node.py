@@ -33,16 +33,20 @@ class Node:
     `status` tells what the router said last; `ready` is set when all required models serve.
     """
 
-    def __init__(self, config: ClusterConfig, node: str, config_path: Path) -> None:
+    def __init__(
+        self, config: ClusterConfig, node: str, config_path: Path, *, embedded_broker: bool = False
+    ) -> None:
         if node not in config.nodes:
             known = ", ".join(config.nodes)
             raise ConfigError(f"no node {node!r} in {config_path}; there are: {known}")
         self._config = config
         self._node = node
         self._config_path = config_path.absolute()
+        self._embedded_broker = embedded_broker
         self._paths = NodePaths(config, node)
         self._host = ActorHost(config, node)
         self._children: dict[str, Child] = {}
+        self._broker: Child | None = None
         self.ready = asyncio.Event()
         self.health: dict[str, Any] = {}
 
@@ -51,7 +55,8 @@ class Node:
 
         1. Take the node's lock. 2. Open the lifeline. 3. Bring up the router, which brings up or
         adopts the serving actors. 4. Start the keeper and the faces. 5. Watch until told to stop.
-        6. End the faces (they drain), the keeper, the actors, in this order. 7. Leave nothing.
+        6. End the faces (they drain), the keeper, the broker, the actors, in this order.
+        7. Leave nothing.
         """
         self._paths.create()
         with _node_lock(self._paths):
@@ -88,17 +93,28 @@ class Node:
             modules["http"] = "repertory.http.face"
         if self._config.kafka.bootstrap_servers:
             modules["streams"] = "repertory.streams.face"
+            if self._embedded_broker:
+                self._start_broker(self._config.kafka.bootstrap_servers)
         arguments = ("--config", str(self._config_path), "--node", self._node)
         for name, module in modules.items():
             self._children[name] = Child(name, module, *arguments, logs=self._paths.logs)
             self._children[name].start()
 
+    def _start_broker(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        data = str(self._paths.root / "broker")
+        arguments = ("--host", host, "--port", port, "--data-dir", data)
+        module = "repertory.streams.devbroker"
+        self._broker = Child("broker", module, *arguments, logs=self._paths.logs)
+        self._broker.start()
+
     async def _stop_children(self) -> None:
         log.info("stopping: faces finish what they have in hand")
         keeper = self._children.pop("keeper", None)
         await asyncio.gather(*(face.stop(FACE_GRACE) for face in self._children.values()))
-        if keeper is not None:
-            await keeper.stop(KEEPER_GRACE)
+        for last in (keeper, self._broker):
+            if last is not None:
+                await last.stop(KEEPER_GRACE)
 
     async def _watch_router(self, client: RouterClient) -> None:
         loop = asyncio.get_running_loop()
@@ -109,16 +125,28 @@ class Node:
                 answered = loop.time()
             assert client.router_pid is not None
             self._host.note_router(client.router_pid)
-            try:
-                self.health = await client.ask("health", timeout=HUNG_SECONDS)
+            if await self._ask_health(client):
                 answered = loop.time()
-                self._note_readiness()
-            except RequestFailed as error:
-                if loop.time() - answered >= HUNG_SECONDS and client.router_pid is not None:
-                    log.error("the router hangs; it is killed", why=str(error))
-                    kill(client.router_pid)
+            elif loop.time() - answered >= HUNG_SECONDS and client.router_pid is not None:
+                log.error("the router hangs; it is killed")
+                kill(client.router_pid)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(client.lost.wait(), PING_SECONDS)
+
+    async def _ask_health(self, client: RouterClient) -> bool:
+        """Ask the router how it is; return whether it answered. Gives up when it is lost."""
+        asking = asyncio.create_task(client.ask("health", timeout=HUNG_SECONDS))
+        lost = asyncio.create_task(client.lost.wait())
+        await asyncio.wait((asking, lost), return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        try:
+            self.health = asking.result() if asking.done() else {}
+        except RequestFailed:
+            self.health = {}
+        asking.cancel()
+        if self.health:
+            self._note_readiness()
+        return bool(self.health)
 
     async def _replace_router(self, client: RouterClient) -> None:
         log.warning("the router is lost; a new one adopts its actors")

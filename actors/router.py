@@ -79,14 +79,13 @@ class RouterActor(DoorActor):
             self._core.staged(message)
         elif isinstance(message, ChildActorExited):
             self._child_exited(message.childAddress)
-        self._carry_out()
 
     def happened(self, event: Event) -> None:
         """Handle what happened at a door."""
         assert self._core is not None
         match event:
             case Arrived(peer, frame):
-                if frame.envelope.kind == Envelope.Kind.WELCOME:
+                if frame.envelope.kind == Envelope.WELCOME:
                     self._welcomed(peer)
                 else:
                     self._core.arrived(peer, frame)
@@ -95,7 +94,6 @@ class RouterActor(DoorActor):
             case Closed(peer, reason):
                 if (data_type := self._core.closed(peer)) is not None:
                     self._lost(data_type, reason)
-        self._carry_out()
 
     def tick(self) -> None:
         """Expire what is late, connect to actors that come up, restart those that died."""
@@ -113,7 +111,18 @@ class RouterActor(DoorActor):
             self._resent = now
             for update in self._core.unacknowledged():
                 self._tell(update.data_type, update)
-        self._carry_out()
+
+    def settle(self) -> None:
+        """Carry out what RouterCore decided."""
+        if self._core is None:
+            return
+        outbox, self._core.outbox = self._core.outbox, []
+        for instruction in outbox:
+            match instruction:
+                case Send(peer, envelope, payload):
+                    self.hub.send(peer, envelope, payload)
+                case Stage(update):
+                    self._tell(update.data_type, update)
 
     def _start(self, message: StartRouter) -> None:
         if self._core is not None:
@@ -139,7 +148,7 @@ class RouterActor(DoorActor):
         if peer is not None:
             actor.peer = peer
             hello = Hello(protocol=PROTOCOL_VERSION, role="router", name=self._node)
-            self.hub.send(peer, Envelope(kind=Envelope.Kind.HELLO), hello.SerializeToString())
+            self.hub.send(peer, Envelope(kind=Envelope.HELLO), hello.SerializeToString())
         elif now > actor.not_before and (not actor.created or now - actor.created > START_SECONDS):
             actor.created = now
             actor.child = self.createActor(ModelServingActor)
@@ -152,7 +161,7 @@ class RouterActor(DoorActor):
         for actor in self._actors.values():
             if actor.peer == peer:
                 actor.up_since = time.monotonic()
-                adopt = Envelope(kind=Envelope.Kind.TELL, subject="adopt")
+                adopt = Envelope(kind=Envelope.TELL, subject="adopt")
                 self.hub.send(peer, adopt, pack_address(self.myAddress))
                 self._core.serving_up(actor.data_type, peer)
 
@@ -178,19 +187,6 @@ class RouterActor(DoorActor):
         for actor in self._actors.values():
             if actor.child == address and actor.peer is None and actor.created:
                 self._lost(actor.data_type, "it ended before it listened")
-
-    # --- carrying out
-
-    def _carry_out(self) -> None:
-        if self._core is None:
-            return
-        outbox, self._core.outbox = self._core.outbox, []
-        for instruction in outbox:
-            match instruction:
-                case Send(peer, envelope, payload):
-                    self.hub.send(peer, envelope, payload)
-                case Stage(update):
-                    self._tell(update.data_type, update)
 
     def _tell(self, data_type: str, message: object) -> None:
         address = self._actors[data_type].address

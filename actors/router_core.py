@@ -4,6 +4,7 @@ The shell in router.py feeds it frames and carries out its `outbox`.
 """
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,8 +19,6 @@ from repertory.actors.target import Job, Target
 from repertory.config import DataType
 from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, Hello, Welcome
-
-Kind = Envelope.Kind
 
 # The keeper answers few questions, and not in order: no window.
 KEEPER_SUBJECTS = frozenset({"publish", "rollback", "versions"})
@@ -153,15 +152,15 @@ class RouterCore:
     def arrived(self, peer: int, frame: Frame) -> None:
         """Take a frame from any peer."""
         kind = frame.envelope.kind
-        if kind == Kind.SCORE:
+        if kind == Envelope.SCORE:
             self._score(peer, frame)
-        elif kind in (Kind.SCORED, Kind.ANSWER, Kind.FAILURE):
+        elif kind in (Envelope.SCORED, Envelope.ANSWER, Envelope.FAILURE):
             self._reply(peer, frame)
-        elif kind == Kind.ASK:
+        elif kind == Envelope.ASK:
             self._ask(peer, frame)
-        elif kind == Kind.TELL:
+        elif kind == Envelope.TELL:
             self._told(peer, frame)
-        elif kind == Kind.HELLO and peer in self._clients:
+        elif kind == Envelope.HELLO and peer in self._clients:
             self._greet(peer, Hello.FromString(frame.payload))
 
     def staged(self, fact: ModelStaged | StagingFailed) -> None:
@@ -190,7 +189,7 @@ class RouterCore:
             incarnation=self._incarnation,
             credit=self._credit,
         )
-        self.outbox.append(Send(peer, Envelope(kind=Kind.WELCOME), welcome.SerializeToString()))
+        self.outbox.append(Send(peer, Envelope(kind=Envelope.WELCOME), welcome.SerializeToString()))
         if hello.role == "keeper":
             self._keeper.lost()
             self._keeper.peer = peer
@@ -291,6 +290,7 @@ class RouterCore:
         return {
             **self._health(),
             "incarnation": self._incarnation,
+            "pid": os.getpid(),
             "keeper": self._keeper.peer is not None,
             "data_types": data_types,
             "faces": self._reports,
@@ -338,17 +338,19 @@ class RouterCore:
         self.outbox.append(Send(job.client, envelope, payload))
 
     def _fail(self, job: Job, code: FailureCode, message: str) -> None:
-        self._pass_back(job, Kind.FAILURE, Failure(code=code, message=message).SerializeToString())
+        self._pass_back(
+            job, Envelope.FAILURE, Failure(code=code, message=message).SerializeToString()
+        )
 
     def _refuse(self, job: Job, code: FailureCode, message: str) -> None:
         # Unlike `_fail`, for a job that was never counted against its client's credit.
         self._failure(job.client, job.frame.envelope.correlation_id, code, message)
 
     def _failure(self, peer: int, number: int, code: FailureCode, message: str) -> None:
-        envelope = Envelope(kind=Kind.FAILURE, correlation_id=number)
+        envelope = Envelope(kind=Envelope.FAILURE, correlation_id=number)
         payload = Failure(code=code, message=message).SerializeToString()
         self.outbox.append(Send(peer, envelope, payload))
 
     def _answer(self, peer: int, number: int, data: Mapping[str, Any]) -> None:
-        envelope = Envelope(kind=Kind.ANSWER, correlation_id=number)
+        envelope = Envelope(kind=Envelope.ANSWER, correlation_id=number)
         self.outbox.append(Send(peer, envelope, orjson.dumps(data)))

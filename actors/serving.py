@@ -7,6 +7,7 @@ import fcntl
 import os
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,8 +36,6 @@ from repertory.models.records import RecordDecoder
 from repertory.models.schema import load_message, schema_of
 from repertory.protos.door_pb2 import Envelope, Failure, Welcome
 
-Kind = Envelope.Kind
-
 # A predecessor that was killed frees its lock at once; one that is only slow to end gets this long.
 LOCK_SECONDS = 5.0
 
@@ -49,8 +48,19 @@ class _Held(NamedTuple):
     deadline: float
 
 
+class _Due(NamedTuple):
+    item: _Held
+    records: list[bytes]
+
+    @property
+    def encoding(self) -> int:
+        return self.item.frame.envelope.encoding
+
+
 class ModelServingActor(DoorActor):
     """Scores the records of a data type, swaps its model between two batches, keeps its snapshot.
+
+    Batches that are here at the same time go through the model together.
 
     There is one for each data type of a node: it holds a lock for as long as it lives, so that a
     router that dies at the wrong moment cannot bring up two.
@@ -68,6 +78,8 @@ class ModelServingActor(DoorActor):
         self._restoring = True
         self._faults: tuple[str, ...] = ()
         self._held: deque[_Held] = deque()
+        self._due: list[_Due] = []
+        self._max_batch = 1
         self._loading: StageModel | None = None
         self._router: ActorAddress | None = None
         self._routers: set[int] = set()
@@ -88,6 +100,13 @@ class ModelServingActor(DoorActor):
             case Closed(peer, _):
                 self._routers.discard(peer)
                 self._held = deque(held for held in self._held if held.peer != peer)
+
+    def settle(self) -> None:
+        """Score what has come in."""
+        due, self._due = self._due, []
+        for run in _runs(due, self._max_batch):
+            self._score(run)
+            self.hub.flush()  # these askers need not wait for the others
 
     def tick(self) -> None:
         """Take the lock, and open the door, as soon as the predecessor is gone."""
@@ -120,6 +139,7 @@ class ModelServingActor(DoorActor):
         config, self._node, self._data_type = message.config, message.node, message.data_type
         set_up_logging(config.log_level)
         data_type = config.data_types[self._data_type]
+        self._max_batch = data_type.max_batch
         decoder = RecordDecoder(
             schema_of(self._data_type, data_type), load_message(data_type.message)
         )
@@ -220,18 +240,18 @@ class ModelServingActor(DoorActor):
     def _arrived(self, peer: int, frame: Frame) -> None:
         kind, budget = frame.envelope.kind, frame.envelope.budget_ms
         deadline = time.monotonic() + budget / 1000 if budget else float("inf")
-        if kind == Kind.HELLO:
+        if kind == Envelope.HELLO:
             self._greet(peer)
-        elif kind == Kind.TELL and frame.envelope.subject == "adopt":
+        elif kind == Envelope.TELL and frame.envelope.subject == "adopt":
             self._router = unpack_address(frame.payload)
             self.send(self._router, Adopted(self._data_type))
-        elif kind in (Kind.SCORE, Kind.ASK):
+        elif kind in (Envelope.SCORE, Envelope.ASK):
             self._handle(_Held(peer, frame, deadline))
 
     def _greet(self, peer: int) -> None:
         self._routers.add(peer)
         welcome = Welcome(protocol=PROTOCOL_VERSION, node=self._node)
-        self.hub.send(peer, Envelope(kind=Kind.WELCOME), welcome.SerializeToString())
+        self.hub.send(peer, Envelope(kind=Envelope.WELCOME), welcome.SerializeToString())
         self._tell_status()
 
     def _tell_status(self) -> None:
@@ -244,7 +264,7 @@ class ModelServingActor(DoorActor):
             "swaps": self._stage.swaps,
             "snapshot_faults": self._faults,
         }
-        envelope = Envelope(kind=Kind.TELL, subject="status")
+        envelope = Envelope(kind=Envelope.TELL, subject="status")
         for peer in self._routers:
             self.hub.send(peer, envelope, orjson.dumps(status))
 
@@ -258,41 +278,70 @@ class ModelServingActor(DoorActor):
             self._held.append(item)
             return
         question = item.frame.envelope
+        if time.monotonic() > item.deadline:
+            self._refuse(item, FailureCode.DEADLINE_EXCEEDED, "the deadline passed in the queue")
+            return
         try:
-            if time.monotonic() > item.deadline:
-                self._refuse(
-                    item, FailureCode.DEADLINE_EXCEEDED, "the deadline passed in the queue"
-                )
-            elif question.kind == Kind.SCORE:
-                self._score(item)
+            if question.kind == Envelope.SCORE:
+                records = decode_records(item.frame.payload, question.count)
+                self._due.append(_Due(item, records))
             else:
                 self._answer_state(item)
         except NoModel as error:
             self._refuse(item, error.code, str(error))
         except ProtocolError as error:
             self._refuse(item, FailureCode.INVALID_REQUEST, str(error))
+
+    def _score(self, run: list[_Due]) -> None:
+        assert self._stage is not None
+        if self._restoring:
+            self._held.extend(due.item for due in run)
+            return
+        try:
+            batches = [due.records for due in run]
+            replies = self._stage.score(batches, json=run[0].encoding == JSON)
+        except NoModel as error:
+            self._refuse_all(run, error.code, str(error))
         except ModelBroken as error:
-            self._held.append(item)
+            self._held.extend(due.item for due in run)
             self._broken(str(error))
         except Exception as error:  # the border of a request; the asker is told
+            if len(run) > 1:  # only the one at fault shall fail
+                for due in run:
+                    self._score([due])
+                return
             log.exception("a batch could not be scored", data_type=self._data_type)
-            self._refuse(item, FailureCode.INTERNAL, f"{type(error).__name__}: {error}")
-
-    def _score(self, item: _Held) -> None:
-        assert self._stage is not None
-        question = item.frame.envelope
-        records = decode_records(item.frame.payload, question.count)
-        scored = self._stage.score(records, json=question.encoding == JSON)
-        self._reply(item, Kind.SCORED, scored.SerializeToString())
+            self._refuse_all(run, FailureCode.INTERNAL, f"{type(error).__name__}: {error}")
+        else:
+            for due, reply in zip(run, replies, strict=True):
+                self._reply(due.item, Envelope.SCORED, reply.SerializeToString())
 
     def _answer_state(self, item: _Held) -> None:
         assert self._stage is not None
         state = {**self._stage.state_json(), "node": self._node}
-        self._reply(item, Kind.ANSWER, orjson.dumps(state))
+        self._reply(item, Envelope.ANSWER, orjson.dumps(state))
+
+    def _refuse_all(self, run: list[_Due], code: FailureCode, message: str) -> None:
+        for due in run:
+            self._refuse(due.item, code, message)
 
     def _refuse(self, item: _Held, code: FailureCode, message: str) -> None:
-        self._reply(item, Kind.FAILURE, Failure(code=code, message=message).SerializeToString())
+        self._reply(item, Envelope.FAILURE, Failure(code=code, message=message).SerializeToString())
 
     def _reply(self, item: _Held, kind: Envelope.Kind, payload: bytes) -> None:
         number = item.frame.envelope.correlation_id
         self.hub.send(item.peer, Envelope(kind=kind, correlation_id=number), payload)
+
+
+def _runs(due: Iterable[_Due], most: int) -> Iterator[list[_Due]]:
+    """Yield the batches that can go through the model together: at most `most` records if several."""
+    run: list[_Due] = []
+    count = 0
+    for each in due:
+        if run and (count + len(each.records) > most or each.encoding != run[0].encoding):
+            yield run
+            run, count = [], 0
+        run.append(each)
+        count += len(each.records)
+    if run:
+        yield run

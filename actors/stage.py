@@ -4,16 +4,19 @@ A stage scores batches with the model on it, and swaps that model between two ba
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from repertory.actors.messages import StageModel
 from repertory.actors.statistics import Statistics
 from repertory.errors import NoModel
-from repertory.models.model import Failed, Model, Outcomes
+from repertory.models.model import Model, Outcomes
 from repertory.models.records import RecordDecoder
-from repertory.protos.door_pb2 import RecordFailure, ScoredBatch
+from repertory.protos.door_pb2 import ScoredBatch
 
 
 @dataclass(slots=True)
@@ -48,41 +51,22 @@ class Stage:
         self.swaps += 1
         return leaving
 
-    def score(self, records: Sequence[bytes], *, json: bool) -> ScoredBatch:
-        """Decode and score a batch: one outcome for each record, in order.
+    def score(self, batches: Sequence[Sequence[bytes]], *, json: bool) -> list[ScoredBatch]:
+        """Decode and score batches, together: a reply to each, with an outcome for each record.
 
         Raises NoModel when nothing is on stage, and ModelBroken when the engine is gone.
         """
         if self.current is None:
             raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
         start = time.perf_counter_ns()
+        records = [record for batch in batches for record in batch]
         columns, undecodable = self._decoder.decode(records, json=json)
         outcomes = self.current.model.score(columns)
         # What a record that could not be decoded scored as a row of NaN means nothing.
         failures = {**outcomes.failures, **undecodable}
         milliseconds = (time.perf_counter_ns() - start) / 1e6
         self.current.statistics.count(len(records), len(failures), milliseconds)
-        return self._reply(self.current.update, outcomes, failures)
-
-    def _reply(
-        self, update: StageModel, outcomes: Outcomes, failures: dict[int, Failed]
-    ) -> ScoredBatch:
-        scored = ScoredBatch(
-            model_name=update.name,
-            model_version=update.version,
-            model_sha256=update.sha256,
-            labels=outcomes.labels,
-        )
-        if outcomes.values is not None:
-            scored.values = outcomes.values.astype("<f8", copy=False).tobytes()
-        if outcomes.chosen is not None:
-            scored.chosen = outcomes.chosen.astype("<i4", copy=False).tobytes()
-        if outcomes.probabilities is not None:
-            scored.probabilities = outcomes.probabilities.astype("<f8", copy=False).tobytes()
-        for index, failed in failures.items():
-            failure = RecordFailure(index=index, code=failed.code, message=failed.message)
-            scored.failures.append(failure)
-        return scored
+        return _cut(self.current.update, replace(outcomes, failures=failures), map(len, batches))
 
     def model_json(self) -> dict[str, Any] | None:
         """Return what `/models` says of the model on stage."""
@@ -105,3 +89,36 @@ class Stage:
         if model is None or self.current is None:
             raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
         return {**model, **self.current.statistics.as_json()}
+
+
+def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list[ScoredBatch]:
+    """Return outcomes as replies to batches of these lengths."""
+    values = _little(outcomes.values, "<f8")
+    chosen = _little(outcomes.chosen, "<i4")
+    probabilities = _little(outcomes.probabilities, "<f8")
+    replies, start = [], 0
+    for length in lengths:
+        rows = slice(start, start + length)
+        reply = ScoredBatch(
+            model_name=update.name,
+            model_version=update.version,
+            model_sha256=update.sha256,
+            values=values[rows].tobytes(),
+            labels=outcomes.labels,
+            chosen=chosen[rows].tobytes(),
+            probabilities=probabilities[rows].tobytes(),
+        )
+        for index, failed in outcomes.failures.items():
+            if rows.start <= index < rows.stop:
+                place = index - start
+                reply.failures.add(index=place, code=failed.code, message=failed.message)
+        replies.append(reply)
+        start = rows.stop
+    return replies
+
+
+_NONE = np.empty(0)
+
+
+def _little(column: NDArray[Any] | None, dtype: str) -> NDArray[Any]:
+    return _NONE if column is None else column.astype(dtype, copy=False)

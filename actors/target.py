@@ -29,7 +29,7 @@ class Job:
     @property
     def is_batch(self) -> bool:
         """Whether this is a batch of records, which needs credit, and not a question."""
-        return bool(self.frame.envelope.kind == Envelope.Kind.SCORE)
+        return self.frame.envelope.kind == Envelope.SCORE
 
 
 class Target:

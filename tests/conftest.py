@@ -1,0 +1,78 @@
+"""What all tests share: nodes in processes of their own, free ports, and nothing left behind."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from repertory.actors.local_node import LocalNode
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let long runs be asked for by hand: `make soak`."""
+    parser.addoption("--kills", type=int, default=3, help="kills of each process, under load")
+    parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
+
+
+@pytest.fixture(scope="session")
+def wine_models() -> Path:
+    """The example's models, in every format."""
+    return ROOT / "examples" / "wine" / "models"
+
+
+@pytest.fixture(scope="session")
+def wine_data() -> Path:
+    """The example's records, with a header."""
+    return ROOT / "examples" / "wine" / "data" / "winequality-red.csv"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[..., Path]:
+    """Write a cluster.yaml: that of the example, with a free port, and what the test changes."""
+
+    def write(**changes: object) -> Path:
+        document = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+        document["data_dir"] = str(tmp_path / "data")
+        document["http"] = {"port": free_port()}
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                document.setdefault(key, {}).update(value)
+            else:
+                document[key] = value
+        path = tmp_path / "cluster.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def local_node(
+    tmp_path: Path, write_config: Callable[..., Path]
+) -> Iterator[Callable[..., LocalNode]]:
+    """Start nodes; at the end each is stopped, and must leave no process behind."""
+    nodes: list[LocalNode] = []
+
+    def start(*arguments: str, config: Path | None = None) -> LocalNode:
+        path = config or write_config()
+        node = LocalNode(path, *arguments, log=tmp_path / f"node-{len(nodes)}.log")
+        nodes.append(node)
+        node.start()
+        return node
+
+    yield start
+    for node in nodes:
+        node.stop()
+    for node in nodes:
+        node.wait_gone()
