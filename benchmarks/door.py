@@ -324,13 +324,15 @@ async def run(rounds: int, seconds: float) -> list[list[Result]]:
             process(folder / "echo.log", "--be-echo", str(path)),
             process(folder / "node.log", "--be-node", str(config)),
         ):
-            async with door_callers(config) as (one, hundred, size), echo_callers(path, size) as echo:
+            async with (
+                door_callers(config) as (one, hundred, size),
+                echo_callers(path, size) as echo,
+            ):
                 asker = Asker(folder, size)
                 try:
                     await one_round(echo, (one, hundred), asker, seconds / 4)  # to warm up
                     return [
-                        await one_round(echo, (one, hundred), asker, seconds)
-                        for _ in range(rounds)
+                        await one_round(echo, (one, hundred), asker, seconds) for _ in range(rounds)
                     ]
                 finally:
                     asker.close()
