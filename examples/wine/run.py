@@ -1,0 +1,171 @@
+"""`make run`: wines stream through Kafka into a node, and a new model goes on stage every 10 s.
+
+Starts the embedded broker and a node, replays the red wines at a steady rate, publishes the
+example's models in turn, and shows what is served. Ctrl-C ends everything.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from repertory.actors.local_node import LocalNode
+from repertory.streams.publish import publish_model
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BROKER = "127.0.0.1:9092"
+LOG = ROOT / "data" / "example.log"
+CURL = "curl localhost:5500/state/wine"
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM."""
+
+
+def main() -> None:
+    """Run until Ctrl-C, or for --seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=int, default=1000, help="wines a second")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between new models")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long to run")
+    arguments = parser.parse_args()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _stop)
+    LOG.parent.mkdir(exist_ok=True)
+    console = Console()
+    try:
+        with LocalNode(ROOT / "cluster.yaml", "--broker", "embedded", log=LOG) as node:
+            console.print(f"starting the embedded broker and a node (its log: {LOG.relative_to(ROOT)})")
+            node.wait_until(ready=False)
+            with _replay(arguments.rate):
+                Show(node, console, every=arguments.every).run(arguments.seconds)
+    except Stopped:
+        console.print("stopped; run it again, and it serves from its snapshot")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+    raise Stopped
+
+
+@contextmanager
+def _replay(rate: int) -> Iterator[None]:
+    """Replay the wines over and over, in a process of its own."""
+    wines = HERE / "data" / "winequality-red.csv"
+    command = [sys.executable, "-m", "repertory", "replay", str(wines), "--topic", "mdata"]
+    command += ["--kafka", BROKER, "--rate", str(rate), "--loop", "--ignore", "quality", "--quiet"]
+    with LOG.open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=5)
+
+
+class Show:
+    """Publishes the models in turn, and draws what the node says."""
+
+    def __init__(self, node: LocalNode, console: Console, *, every: float) -> None:
+        self._node = node
+        self._console = console
+        self._every = every
+        self._models = cycle(json.loads((HERE / "models" / "models.json").read_text()))
+        self._published: deque[str] = deque(maxlen=1)
+        self._last: tuple[float, int] = (0.0, 0)
+
+    def run(self, seconds: float) -> None:
+        """Publish and draw, for `seconds`."""
+        end = time.monotonic() + seconds
+        due = time.monotonic()
+        if (served := self._state()) is not None:
+            where = f"version {served['version']} ({served['name']})"
+            self._console.print(f"[green]serving[/] {where} from its snapshot")
+            due += self._every
+        with Live(console=self._console, refresh_per_second=4, transient=False) as live:
+            while time.monotonic() < end:
+                if time.monotonic() >= due:
+                    self._publish()
+                    due += self._every
+                live.update(self._page(due))
+                time.sleep(0.25)
+
+    def _publish(self) -> None:
+        model = next(self._models)
+        publish_model(
+            HERE / "models" / model["file"],
+            bootstrap_servers=BROKER,
+            topic="models",
+            data_type="wine",
+            name=model["name"],
+            description=model["description"],
+            model_type=model["modelType"],
+        )
+        self._published.append(f"{model['file']} ({model['description']})")
+
+    def _state(self) -> dict[str, Any] | None:
+        try:
+            state: dict[str, Any] = self._node.get("/state/wine")
+        except (HTTPError, URLError):
+            return None
+        return state
+
+    def _page(self, due: float) -> Panel:
+        state = self._state()
+        parts: list[Any] = [self._stage(state) if state else "no model serves wine yet"]
+        if self._published:
+            left = max(0.0, due - time.monotonic())
+            parts.append(f"published last: {self._published[0]}; the next in {left:.0f} s")
+        parts += [self._versions(), f"[dim]ask it yourself:[/] {CURL}   [dim]stop: Ctrl-C[/]"]
+        return Panel(Group(*parts), title="Repertory serves wine")
+
+    def _stage(self, state: dict[str, Any]) -> Table:
+        table = Table("serving", "version", "type", "usage", "records/s", "errors", "p50 ms", "p99 ms")
+        table.add_row(
+            f"[bold green]{state['name']}[/]",
+            str(state["version"]),
+            state["modelType"],
+            f"{state['usage']:,}",
+            f"{self._rate(state):,.0f}",
+            str(state["errors"]),
+            f"{state['percentiles']['p50']:.2f}",
+            f"{state['percentiles']['p99']:.2f}",
+        )
+        return table
+
+    def _rate(self, state: dict[str, Any]) -> float:
+        seconds = time.time() - state["since"] / 1000
+        return float(state["usage"] / seconds) if seconds > 0 else 0.0
+
+    def _versions(self) -> Table:
+        table = Table("version", "state", "name", "reason", title="versions, newest first")
+        try:
+            versions = self._node.get("/models/wine/versions")["versions"]
+        except (HTTPError, URLError):
+            versions = []
+        colours = {"SERVING": "green", "REJECTED": "red"}
+        for each in versions[:8]:
+            colour = colours.get(each["state"], "default")
+            row = (str(each["version"]), f"[{colour}]{each['state']}[/]", each["name"], each["reason"])
+            table.add_row(*row)
+        return table
+
+
+if __name__ == "__main__":
+    main()
