@@ -54,7 +54,8 @@ class GreenRoom:
         self._limits = limits
         self._schemas = schemas
         self._lock = threading.Lock()
-        self._folder = Path(tempfile.mkdtemp(prefix="repertory-green-room-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="repertory-green-room-"))
+        """Where checks under way keep their files; removed by `close`."""
         self._child: Child | None = None
         self._checks = 0
         self._closed = False
@@ -72,7 +73,7 @@ class GreenRoom:
         with self._lock:
             if self._closed:
                 raise GreenRoomFailed("the green room is closed")
-            work = Path(tempfile.mkdtemp(dir=self._folder))
+            work = Path(tempfile.mkdtemp(dir=self.folder))
             try:
                 return self._prepare(descriptor, work)
             finally:
@@ -83,7 +84,7 @@ class GreenRoom:
         with self._lock:
             self._closed = True
             self._end_child()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _prepare(self, descriptor: bytes | Path, work: Path) -> Admitted:
         if isinstance(descriptor, bytes):
@@ -146,7 +147,7 @@ class GreenRoom:
         largest_file_mb = 4 * self._limits.max_mb + 64  # a model unpacked, or what it compiles to
         child = Child(
             "repertory.models.check_process",
-            folder=self._folder,
+            folder=self.folder,
             limits=Limits(self._limits.check_memory_mb * MEBIBYTE, largest_file_mb * MEBIBYTE),
             own_group=True,
         )

@@ -5,6 +5,7 @@ Importing this module takes seconds and hundreds of megabytes: only child proces
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,17 @@ class TensorFlowSession:
                 self._callables[key] = self._session.make_callable(list(names), list(tensors))
             outputs = self._callables[key](*tensors.values())
         except (tf.errors.OpError, ValueError, TypeError, KeyError) as error:
-            raise EngineFailed(first_line(error)) from error
+            raise EngineFailed(_reason(error)) from error
         return {name: _decoded(np.asarray(o)) for name, o in zip(names, outputs, strict=True)}
+
+
+# What TensorFlow says after it has told where in its own source an operator was made.
+_AFTER_NODE = re.compile(r"^Node: '.*'\n(.+)", re.MULTILINE)
+
+
+def _reason(error: Exception) -> str:
+    found = _AFTER_NODE.search(str(error))
+    return found.group(1)[:300] if found else first_line(error)
 
 
 def load_frozen(content: bytes) -> TensorFlowSession:
