@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from repertory.actors.batch import ModelRef, Outcome, RecordBatch, ScoredRecords
 from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
-from repertory.errors import DeadlineExceeded, Overloaded, Unavailable, UnknownDataType
+from repertory.errors import DeadlineExceeded, Overloaded, UnknownDataType
+from repertory.http.asking import wait_for_router
 from repertory.http.record_body import RecordBody
 
 # Batches of a data type that may wait for credit. At a millisecond a batch that is a second of
@@ -80,7 +81,7 @@ class Dispatcher:
         async with self._gates[data_type].admit(deadline):
             batch = RecordBatch(data_type, body.encoded(part), body.encoding)
             while True:
-                await self._connected(deadline)
+                await wait_for_router(self._router, deadline)
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     raise DeadlineExceeded("the time allowed was over before all was scored")
@@ -90,15 +91,6 @@ class Dispatcher:
                     if left <= CREDIT_PAUSE:
                         raise
                 await asyncio.sleep(CREDIT_PAUSE)
-
-    async def _connected(self, deadline: float) -> None:
-        if self._router.connected.is_set():
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._router.connected.wait()
-        except TimeoutError:
-            raise Unavailable("the router of this node cannot be reached just now") from None
 
 
 class CreditGate:

@@ -11,6 +11,7 @@ from aiohttp import web
 from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig, NodePaths
 from repertory.errors import DeadlineExceeded, InvalidRequest, PublishRejected
+from repertory.http.asking import ask
 from repertory.http.replies import error_reply, json_reply
 from repertory.http.spool import Spool
 from repertory.http.upload import Question, read_upload
@@ -48,8 +49,8 @@ class Publishing:
         """Answer 200 when a version that served before serves again."""
         data_type = request.match_info["dataType"]
         version = _version(await request.read())
-        asking = self._router.ask(
-            "rollback", timeout=PUBLISH_SECONDS, data_type=data_type, version=version
+        asking = ask(
+            self._router, "rollback", timeout=PUBLISH_SECONDS, data_type=data_type, version=version
         )
         return await _reply(asyncio.ensure_future(asking), created=200)
 
@@ -57,7 +58,7 @@ class Publishing:
         origin = f"http/{uuid.uuid4()}"
         whole = {**_NOTHING, **question, "origin": origin, "wait": wait}
         try:
-            return await self._router.ask("publish", timeout=PUBLISH_SECONDS, **whole)
+            return await ask(self._router, "publish", timeout=PUBLISH_SECONDS, **whole)
         finally:
             spool.remove()
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from repertory.actors.client import RouterClient
 from repertory.errors import RequestFailed
+from repertory.http.asking import ask
 from repertory.http.replies import RETRY_AFTER, json_reply
 
 # A router answers in a millisecond; a probe that waits longer than this for it has its answer.
@@ -20,11 +21,11 @@ class Queries:
 
     async def models(self, _: web.Request) -> web.Response:
         """Answer which models serve."""
-        return json_reply(await self._router.ask("models"))
+        return json_reply(await ask(self._router, "models"))
 
     async def processors(self, _: web.Request) -> web.Response:
         """Answer which data types are served, as the original system does."""
-        models = (await self._router.ask("models"))["models"]
+        models = (await ask(self._router, "models"))["models"]
         return json_reply({"models": [model["dataType"] for model in models]})
 
     async def state(self, request: web.Request) -> web.Response:
@@ -37,10 +38,10 @@ class Queries:
 
     async def status(self, _: web.Request) -> web.Response:
         """Answer how the node does."""
-        return json_reply(await self._router.ask("status"))
+        return json_reply(await ask(self._router, "status"))
 
     async def _about(self, subject: str, request: web.Request) -> dict[str, Any]:
-        return await self._router.ask(subject, data_type=request.match_info["dataType"])
+        return await ask(self._router, subject, data_type=request.match_info["dataType"])
 
 
 class Health:
@@ -66,7 +67,7 @@ class Health:
         if self.draining:
             return _not_ready("this process is shutting down")
         try:
-            health = await self._router.ask("health", timeout=HEALTH_SECONDS)
+            health = await ask(self._router, "health", timeout=HEALTH_SECONDS)
         except RequestFailed as error:
             return _not_ready(f"the router does not answer: {error}")
         if health["ready"]:

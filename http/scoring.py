@@ -11,6 +11,7 @@ from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed
 from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
 from repertory.errors import InvalidRequest, NoModel
+from repertory.http.asking import ask
 from repertory.http.dispatch import Dispatcher
 from repertory.http.record_body import read_records
 from repertory.http.replies import json_reply
@@ -57,7 +58,7 @@ class Scoring:
 
     async def _model(self, data_type: str, seconds: float) -> ModelRef | None:
         try:
-            state = await self._router.ask("state", timeout=seconds, data_type=data_type)
+            state = await ask(self._router, "state", timeout=seconds, data_type=data_type)
         except NoModel:
             return None
         return ModelRef(state["name"], state["version"], state["sha256"])

@@ -1,0 +1,30 @@
+"""Questions to the router, which may just be coming back."""
+
+import asyncio
+from typing import Any
+
+from repertory.actors.client import RouterClient
+from repertory.errors import Unavailable
+
+# The router answers in a millisecond, the keeper in some; a new router is there in 0.2 s.
+QUESTION_SECONDS = 5.0
+
+
+async def ask(
+    router: RouterClient, subject: str, *, timeout: float = QUESTION_SECONDS, **data: Any
+) -> dict[str, Any]:
+    """Ask the router. Raises a RequestFailed: Unavailable when there is no router in that time."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    await wait_for_router(router, deadline)
+    return await router.ask(subject, timeout=timeout, **data)
+
+
+async def wait_for_router(router: RouterClient, deadline: float) -> None:
+    """Wait until there is a connection. Raises Unavailable at `deadline`, a time of the loop."""
+    if router.connected.is_set():
+        return
+    try:
+        async with asyncio.timeout_at(deadline):
+            await router.connected.wait()
+    except TimeoutError:
+        raise Unavailable("the router of this node cannot be reached just now") from None
