@@ -1,0 +1,93 @@
+"""Partitions that this consumer owns, and up to where their records are done.
+
+Pure bookkeeping: nothing here talks to a broker.
+"""
+
+from collections.abc import Iterable, Iterator
+
+Place = tuple[str, int]  # topic and partition
+
+
+class Claim:
+    """One partition, for as long as it is assigned to this consumer.
+
+    Records are taken in the order of their offsets, which may have gaps, and finished in any
+    order. A partition that comes back after a rebalance gets a new claim, so that what is still
+    under way for the old one cannot disturb it.
+    """
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.committed: int | None = None
+        """The position that the broker was last heard to have stored for this claim."""
+        self.released = False
+        """Whether the partition is lost: results of its records are not written any more."""
+        self._open: dict[int, None] = {}  # taken and not finished, in the order of taking
+        self._next: int | None = None
+        self._discarded = 0
+
+    @property
+    def place(self) -> Place:
+        """The topic and partition."""
+        return self.topic, self.partition
+
+    @property
+    def position(self) -> int | None:
+        """The offset to commit: all taken records before it are done. None before the first."""
+        return next(iter(self._open), self._next)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way: what is open was discarded."""
+        return len(self._open) == self._discarded
+
+    def take(self, offset: int) -> None:
+        """Note that the record at `offset` is in hand."""
+        self._open[offset] = None
+        self._next = offset + 1
+
+    def finish(self, offset: int) -> None:
+        """Note that the broker has acknowledged what the record at `offset` came to."""
+        self._open.pop(offset, None)
+
+    def discard(self) -> None:
+        """Note that a record in hand will not be worked on: it stays open, and is read again."""
+        self._discarded += 1
+
+
+class Claims:
+    """All claims of this consumer."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Place, Claim] = {}
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self._claims.values())
+
+    def get(self, place: Place) -> Claim | None:
+        """Return the claim on a partition; None when it is not assigned."""
+        return self._claims.get(place)
+
+    def add(self, places: Iterable[Place]) -> None:
+        """Claim partitions that were assigned."""
+        for place in places:
+            self._claims[place] = Claim(*place)
+
+    def only(self, places: Iterable[Place]) -> list[Claim]:
+        """Return the claims on those of `places` that are claimed."""
+        return [self._claims[place] for place in places if place in self._claims]
+
+    def release(self, places: Iterable[Place]) -> None:
+        """Give partitions up; unfinished records of theirs come to nothing here."""
+        for place in places:
+            if (claim := self._claims.pop(place, None)) is not None:
+                claim.released = True
+
+    def uncommitted(self) -> list[tuple[Claim, int]]:
+        """Return the claims whose position is not what the broker has, with that position."""
+        return [
+            (claim, position)
+            for claim in self._claims.values()
+            if (position := claim.position) is not None and position != claim.committed
+        ]

@@ -1,0 +1,124 @@
+"""One data type's way through the face: queue, batches in flight, results in order."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from repertory.config import DataType
+from repertory.streams.batcher import Batcher
+from repertory.streams.claims import Claim
+from repertory.streams.record import Record
+from repertory.streams.results import Scored
+from repertory.streams.scorer import Scorer
+from repertory.streams.sink import Sink
+from repertory.streams.statistics import StreamStatistics
+
+# Batches of a data type that are scored at the same time: the actor takes the next one up while
+# the answer to the last one travels. More would only wait in its queue.
+IN_FLIGHT = 4
+
+
+class Lane:
+    """Takes records of one data type, and writes what became of them in the order they came.
+
+    Lanes know nothing of each other: a slow one holds up its own partitions only.
+    """
+
+    def __init__(
+        self,
+        config: DataType,
+        *,
+        data_type: str,
+        scorer: Scorer,
+        sink: Sink,
+        statistics: StreamStatistics,
+    ) -> None:
+        self.data_type = data_type
+        self.scorer = scorer
+        self._sink = sink
+        self._statistics = statistics
+        self._queue = Batcher(config.max_batch, config.max_delay_ms / 1000)
+        self._most = min(IN_FLIGHT, config.credit)
+        self._sent: asyncio.Queue[asyncio.Task[list[Scored]]] = asyncio.Queue()
+        self.in_flight = 0
+        """Batches that are being scored, or wait for their turn to be written."""
+        self._unanswered = 0
+        self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._closing = False
+
+    @property
+    def full(self) -> bool:
+        """Whether its partitions are to be paused."""
+        return self._queue.full
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its partitions may be resumed."""
+        return self._queue.has_room
+
+    @property
+    def queued(self) -> int:
+        """Records that wait for a batch."""
+        return len(self._queue)
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Take records, in order."""
+        self._queue.add(records, asyncio.get_running_loop().time())
+        self._changed.set()
+
+    def discard(self, claims: Collection[Claim]) -> None:
+        """Drop what waits of `claims`; what is in flight goes on."""
+        self._queue.discard(claims)
+        self._drained.set()
+
+    def close(self) -> None:
+        """Send no further batches."""
+        self._closing = True
+        self._changed.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait until `has_room`."""
+        while not self.has_room:
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send(tasks))
+            tasks.create_task(self._write())
+
+    async def _send(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = self._queue.due_in(loop.time(), idle=self._unanswered == 0)
+            if self._closing or self.in_flight >= self._most:
+                due = None
+            if due == 0:
+                self._sent.put_nowait(tasks.create_task(self._score(self._queue.take())))
+                self.in_flight += 1
+                self._unanswered += 1
+                self._drained.set()
+                continue
+            timer = None if due is None else loop.call_later(due, self._changed.set)
+            await self._changed.wait()
+            self._changed.clear()
+            if timer is not None:
+                timer.cancel()
+
+    async def _score(self, batch: list[Record]) -> list[Scored]:
+        try:
+            return await self.scorer.score(batch)
+        finally:
+            self._unanswered -= 1
+            self._changed.set()
+
+    async def _write(self) -> None:
+        while True:
+            task = await self._sent.get()
+            for scored in await task:
+                await self._sink.room()
+                self._sink.write(self.data_type, scored)
+            self._statistics.batches += 1
+            self.in_flight -= 1
+            self._changed.set()

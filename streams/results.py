@@ -1,0 +1,119 @@
+"""What is written for a record: the messages of the results and dead-letters topics. Pure."""
+
+from dataclasses import dataclass
+
+from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed, Value
+from repertory.protos.results_pb2 import (
+    ClassProbability,
+    DeadLetter,
+    ScoredRecord,
+    Source,
+)
+from repertory.protos.results_pb2 import ModelRef as ModelRefMessage
+from repertory.streams.record import Record
+
+# Reasons quote what was wrong, which a record can make as long as it likes.
+HEADER_REASON_BYTES = 250
+REASON_CHARACTERS = 2000
+
+Headers = list[tuple[str, str | bytes | None]]  # as confluent_kafka has it
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Records that were scored together: an outcome for each, in order."""
+
+    records: list[Record]
+    outcomes: list[Outcome]
+    model: ModelRef | None  # None when no model saw them
+    scored_ms: int
+
+
+def result_headers(data_type: str, model: ModelRef) -> Headers:
+    """Return the headers of a result: what a reader may want to know without decoding it."""
+    return [
+        ("data-type", data_type.encode()),
+        ("model", model.name.encode()),
+        ("model-version", str(model.version).encode()),
+        ("model-sha256", model.sha256.encode()),
+    ]
+
+
+def dead_letter_headers(data_type: str, code: str, reason: str) -> Headers:
+    """Return the headers of a dead letter; the reason is cut to 250 bytes."""
+    return [
+        ("data-type", data_type.encode()),
+        ("code", code.encode()),
+        ("reason", cut(reason, HEADER_REASON_BYTES)),
+    ]
+
+
+def cut(text: str, size: int) -> bytes:
+    """Return the UTF-8 of `text`, cut between two characters to at most `size` bytes."""
+    data = text.encode(errors="replace")
+    return data if len(data) <= size else data[:size].decode(errors="ignore").encode()
+
+
+def scored_record(
+    data_type: str, record: Record, outcome: Value | Label, scored: Scored, *, limit: int
+) -> bytes:
+    """Return a ScoredRecord of at most `limit` bytes: one that is larger leaves the record out."""
+    message = ScoredRecord(
+        data_type=data_type,
+        model=_model(scored.model),
+        source=source_of(record),
+        received_ms=record.received_ms,
+        scored_ms=scored.scored_ms,
+        record=record.value,
+    )
+    if isinstance(outcome, Value):
+        message.value = outcome.value
+    else:
+        message.label = outcome.label
+        message.probabilities.extend(
+            [
+                ClassProbability(label=label, probability=probability)
+                for label, probability in outcome.probabilities.items()
+            ]
+        )
+    return _fit(message, limit)
+
+
+def dead_letter(
+    data_type: str, record: Record, outcome: RecordFailed, scored: Scored, *, limit: int
+) -> bytes:
+    """Return a DeadLetter of at most `limit` bytes: one that is larger leaves the record out."""
+    message = DeadLetter(
+        data_type=data_type,
+        code=outcome.code,
+        reason=outcome.message[:REASON_CHARACTERS],
+        model=_model(scored.model),
+        source=source_of(record),
+        failed_ms=scored.scored_ms,
+        record=record.value,
+    )
+    return _fit(message, limit)
+
+
+def source_of(record: Record) -> Source:
+    """Return where a record came from."""
+    return Source(
+        topic=record.claim.topic,
+        partition=record.claim.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+    )
+
+
+def _model(model: ModelRef | None) -> ModelRefMessage | None:
+    if model is None:
+        return None
+    return ModelRefMessage(name=model.name, version=model.version, sha256=model.sha256)
+
+
+def _fit(message: ScoredRecord | DeadLetter, limit: int) -> bytes:
+    data = message.SerializeToString()
+    if len(data) > limit:
+        message.record = b""
+        data = message.SerializeToString()
+    return data

@@ -1,0 +1,249 @@
+"""Records in: the consumer, on a thread of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import orjson
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from repertory.config import Kafka
+from repertory.errors import RepertoryError
+from repertory.streams.claims import Claims, Place
+
+READ_AT_MOST = 2000
+# How long one read waits for a record: commands to the consumer wait for its end.
+READ_SECONDS = 0.05
+# A process that died is back in a second or two and takes its partitions up again at once, since
+# it comes with the same instance id; this is for one that does not come back.
+SESSION_MS = 6000
+# What the brokers' answers are waited for when partitions are given up.
+REVOKE_SECONDS = 3.0
+
+log = structlog.get_logger(__name__)
+
+Revoked = Callable[[list[Place]], Coroutine[Any, Any, list[tuple[Place, int]]]]
+
+
+class SourceFailed(RepertoryError):
+    """The consumer cannot go on, for example since another one took its place in the group."""
+
+
+class Source:
+    """A consumer of the record topics. All its calls into librdkafka are made on one thread.
+
+    `claims` has what is assigned. Before partitions are given up, `revoked` is awaited; what it
+    returns is committed.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        topics: Collection[str],
+        *,
+        instance: str,
+        claims: Claims,
+        revoked: Revoked,
+    ) -> None:
+        self._claims = claims
+        self._revoked = revoked
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="consumer")
+        self._paused: set[Place] = set()
+        self._committing = False
+        self._ends: dict[Place, tuple[int, int]] = {}  # end of the log, and what is committed
+        self._reachable = True
+        self._complained: set[int] = set()
+        self._fatal: str | None = None
+        self.rebalances = 0
+        properties = consumer_properties(kafka, kafka.group_id, instance) | {
+            "statistics.interval.ms": 1000,
+            "stats_cb": self._statistics,
+            "error_cb": self._error,
+            "on_commit": self._on_commit,
+        }
+        self._consumer = Consumer(properties)
+        self._consumer.subscribe(
+            list(topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    async def read(self) -> list[Message]:
+        """Return the records that are there, waiting a moment for the first. May return none."""
+        return await self._loop.run_in_executor(self._thread, self._read)
+
+    async def pause(self, places: Collection[Place]) -> None:
+        """Have `places` paused, and all others flow."""
+        claimed = {claim.place for claim in self._claims}
+        wanted = set(places) & claimed
+        if wanted == self._paused:
+            return
+        to_pause, to_resume = wanted - self._paused, (self._paused - wanted) & claimed
+        self._paused = wanted
+
+        def change() -> None:
+            with contextlib.suppress(KafkaException):  # lost meanwhile
+                self._consumer.pause(_partitions(to_pause))
+            with contextlib.suppress(KafkaException):
+                self._consumer.resume(_partitions(to_resume))
+
+        await self._loop.run_in_executor(self._thread, change)
+
+    def commit(self) -> None:
+        """Begin to commit the positions of all claims, unless a commit is under way. No wait."""
+        waiting = self._claims.uncommitted()
+        if self._committing or not waiting:
+            return
+        offsets = [TopicPartition(*claim.place, position) for claim, position in waiting]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            log.warning("a commit could not be begun", why=str(error))
+        else:
+            self._committing = True
+
+    def lag(self) -> dict[Place, int]:
+        """Return how many records of each claim are not done, as far as is known."""
+        lag = {}
+        for claim in self._claims:
+            end, committed = self._ends.get(claim.place, (-1, -1))
+            position = committed if claim.position is None else claim.position
+            if end >= 0 and position >= 0:
+                lag[claim.place] = max(0, end - position)
+        return lag
+
+    async def close(self) -> None:
+        """Give everything up, which commits what is done, and end."""
+        try:
+            await self._loop.run_in_executor(self._thread, self._consumer.close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    # --- on the consumer's thread
+
+    def _read(self) -> list[Message]:
+        # consume() with a timeout would wait for all the messages it may return.
+        first = self._consumer.poll(READ_SECONDS)
+        if self._fatal is not None:
+            raise SourceFailed(self._fatal)
+        if first is None:
+            return []
+        messages = [first, *self._consumer.consume(READ_AT_MOST - 1, 0)]
+        return [message for message in messages if self._is_record(message)]
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is not None:
+            self._error(error)
+        return error is None
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._loop.call_soon_threadsafe(self._assigned, _places(partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = _places(partitions)
+        finishing = asyncio.run_coroutine_threadsafe(self._revoked(places), self._loop)
+        try:
+            positions = finishing.result(REVOKE_SECONDS)
+        except TimeoutError:  # the loop is stuck; nothing is committed
+            finishing.cancel()
+            positions = []
+        if positions:
+            try:
+                offsets = [
+                    TopicPartition(topic, partition, at) for (topic, partition), at in positions
+                ]
+                consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:
+                log.warning("not committed; the records are read again", why=str(error))
+        self._give_up(consumer, partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("partitions were lost to others", partitions=_places(partitions))
+        self._give_up(consumer, partitions)
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # A pause would still be in force if the partition came back.
+        with contextlib.suppress(KafkaException):
+            consumer.resume(partitions)
+        self._loop.call_soon_threadsafe(self._released, _places(partitions))
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        stored = [] if error is not None else [p for p in partitions if p.error is None]
+        offsets = {(p.topic, p.partition): p.offset for p in stored}
+        if error is not None:
+            log.warning("a commit failed and is tried again", why=error.str())
+        self._loop.call_soon_threadsafe(self._committed, offsets)
+
+    def _error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error.str()
+        elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            return  # told by the statistics
+        elif error.code() not in self._complained:
+            self._complained.add(error.code())
+            log.error("the consumer has trouble", why=error.str(), code=error.name())
+
+    def _statistics(self, text: str) -> None:
+        statistics: dict[str, Any] = orjson.loads(text)
+        reachable = any(b["state"] in ("UP", "UPDATE") for b in statistics["brokers"].values())
+        if reachable != self._reachable:
+            self._reachable = reachable
+            self._complained.clear()
+            log.warning("the brokers are back" if reachable else "no broker answers; waiting")
+        self._ends = {
+            (topic, int(number)): (partition["hi_offset"], partition["committed_offset"])
+            for topic, facts in statistics["topics"].items()
+            for number, partition in facts["partitions"].items()
+        }
+
+    # --- in the loop
+
+    def _assigned(self, places: list[Place]) -> None:
+        self.rebalances += 1
+        self._claims.add(places)
+        log.info("partitions are assigned", partitions=places)
+
+    def _released(self, places: list[Place]) -> None:
+        self.rebalances += 1
+        self._claims.release(places)
+        self._paused.difference_update(places)
+        log.info("partitions are given up", partitions=places)
+
+    def _committed(self, offsets: dict[Place, int]) -> None:
+        self._committing = False
+        for place, offset in offsets.items():
+            if (claim := self._claims.get(place)) is not None:
+                claim.committed = offset
+
+
+def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, Any]:
+    """Return the properties of a consumer that commits itself, and is a static group member."""
+    return {
+        "session.timeout.ms": SESSION_MS,
+        "heartbeat.interval.ms": SESSION_MS // 4,
+        "queued.min.messages": 10_000,
+        "queued.max.messages.kbytes": 16 * 1024,
+        "reconnect.backoff.max.ms": 1000,
+        "log_level": 2,  # this class tells when brokers come and go
+        **kafka.client_properties(),
+        "group.id": group,
+        "group.instance.id": instance,
+        "partition.assignment.strategy": "cooperative-sticky",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+    }
+
+
+def _places(partitions: Iterable[TopicPartition]) -> list[Place]:
+    return [(each.topic, each.partition) for each in partitions]
+
+
+def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(*place) for place in places]
