@@ -10,8 +10,10 @@ from pathlib import Path
 
 import structlog
 
-FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
-STEADY_SECONDS = 10.0
+# What dies again and again is started again after this long, then twice as long, …
+FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
+# One that ran for this long came up, so what ended it was not its start.
+STEADY_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,18 @@ class Child:
         backoff = FIRST_BACKOFF
         while True:
             started = time.monotonic()
+            code = await self._run_once()
+            steady = time.monotonic() - started > STEADY_SECONDS
+            backoff = FIRST_BACKOFF if steady else min(backoff * 2, LAST_BACKOFF)
+            self.restarts += 1
+            log.warning(
+                "it ended and is started again", process=self.name, code=code, log=str(self._log)
+            )
+            await asyncio.sleep(backoff)
+
+    async def _run_once(self) -> int | str:
+        """Return its exit code, or why it could not be started."""
+        try:
             with self._log.open("ab") as output:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command,
@@ -73,12 +87,8 @@ class Child:
                     stderr=output,
                     start_new_session=True,
                 )
-            code = await self._process.wait()
-            self._process = None
-            steady = time.monotonic() - started > STEADY_SECONDS
-            backoff = FIRST_BACKOFF if steady else min(backoff * 2, LAST_BACKOFF)
-            self.restarts += 1
-            log.warning(
-                "it ended and is started again", process=self.name, code=code, log=str(self._log)
-            )
-            await asyncio.sleep(backoff)
+        except OSError as error:  # no memory, no space: that may pass
+            return str(error)
+        code = await self._process.wait()
+        self._process = None
+        return code

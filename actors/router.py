@@ -33,9 +33,9 @@ from repertory.protos.door_pb2 import Envelope, Hello
 # A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
 START_SECONDS = 20.0
 # An actor that dies again and again is started again after this long, then twice as long, …
-FIRST_BACKOFF, LAST_BACKOFF = 0.05, 5.0
+FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
 # One that served for this long has earned a prompt restart.
-STEADY_SECONDS = 10.0
+STEADY_SECONDS = 1.0
 # A serving actor that has had a batch for this long is taken to hang in its engine.
 STUCK_SECONDS = 60.0
 RESEND_SECONDS = 2.0
