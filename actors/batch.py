@@ -96,11 +96,12 @@ def _cut(payload: bytes, start: int, lengths: Sequence[int]) -> Iterator[bytes]:
 
 def decode_outcomes(scored: ScoredBatch, count: int) -> list[Outcome]:
     """Return the outcomes of a ScoredBatch. Raises ProtocolError when its columns do not fit."""
-    outcomes = _values(scored, count) if scored.values else _labels(scored, count)
-    for failure in scored.failures:
-        if failure.index >= count:
-            raise ProtocolError(f"an outcome for record {failure.index} of {count}")
-        outcomes[failure.index] = RecordFailed(FailureCode(failure.code), failure.message)
+    try:
+        outcomes = _values(scored, count) if scored.values else _labels(scored, count)
+        for failure in scored.failures:
+            outcomes[failure.index] = RecordFailed(FailureCode(failure.code), failure.message)
+    except (IndexError, ValueError) as error:
+        raise ProtocolError(f"the outcomes of a batch do not fit it: {error}") from error
     return outcomes
 
 

@@ -45,7 +45,9 @@ class _Staging:
     message: StageModel
     keeper: int
     number: int  # correlation id of the keeper's question
-    done: bool = False
+    before: "_Staging | None"  # the last one that succeeded: what counts again if this one fails
+    answered: bool = False  # the keeper knows what became of it
+    acknowledged: bool = False  # by the serving actor that is there now
 
 
 @dataclass(slots=True)
@@ -103,7 +105,10 @@ class RouterCore:
         shard = self._shards[data_type]
         shard.target.peer = peer
         self._serving[peer] = shard
-        self._stage_again(shard)
+        if shard.staging is not None:
+            # Also what its predecessor had: it may have come back from an older snapshot.
+            shard.staging.acknowledged = False
+            self.outbox.append(Stage(shard.staging.message))
         self._dispatch(shard.target)
 
     def closed(self, peer: int) -> str | None:
@@ -131,9 +136,7 @@ class RouterCore:
         now = self._clock()
         for target in self._targets():
             for job in target.expire(now):
-                self._fail(
-                    job, FailureCode.DEADLINE_EXCEEDED, f"{target.name} was not free in time"
-                )
+                self._late(job, target)
             self._dispatch(target)
 
     def stuck(self, seconds: float) -> list[tuple[str, int]]:
@@ -165,19 +168,23 @@ class RouterCore:
 
     def staged(self, fact: ModelStaged | StagingFailed) -> None:
         """Take a serving actor's answer to a StageModel, and pass it on to the keeper."""
-        staging = self._shards[fact.data_type].staging
-        if staging is None or staging.done or staging.message.position != fact.position:
+        shard = self._shards[fact.data_type]
+        staging, staged = shard.staging, isinstance(fact, ModelStaged)
+        if staging is None or staging.message.position != fact.position:
             return
-        staging.done = True
-        answer = {"staged": isinstance(fact, ModelStaged), **asdict(fact)}
-        self._answer(staging.keeper, staging.number, answer)
+        staging.acknowledged = True
+        if not staging.answered:
+            staging.answered = True
+            self._answer(staging.keeper, staging.number, {"staged": staged, **asdict(fact)})
+        if not staged:
+            shard.staging = staging.before
 
     def unacknowledged(self) -> list[StageModel]:
         """Return the stagings that no serving actor has answered yet: they are sent again."""
         return [
             shard.staging.message
             for shard in self._shards.values()
-            if shard.staging is not None and not shard.staging.done
+            if shard.staging is not None and not shard.staging.acknowledged
         ]
 
     def _greet(self, peer: int, hello: Hello) -> None:
@@ -256,13 +263,10 @@ class RouterCore:
                 keeper, number, FailureCode.UNKNOWN_DATA_TYPE, self._unknown(message.data_type)
             )
             return
-        shard.staging = _Staging(message, keeper, number)
-        self._stage_again(shard)
-
-    def _stage_again(self, shard: _Shard) -> None:
-        # Also what was acknowledged: an actor that came back from an older snapshot needs it.
-        if shard.staging is not None:
-            self.outbox.append(Stage(shard.staging.message))
+        last = shard.staging
+        before = last if last is None or last.answered else last.before
+        shard.staging = _Staging(message, keeper, number, before)
+        self.outbox.append(Stage(message))
 
     # --- answers about the node
 
@@ -322,6 +326,10 @@ class RouterCore:
         for number, job in target.dispatch(now):
             assert target.peer is not None
             left = job.deadline - now
+            if left <= 0:
+                target.finish(number)
+                self._late(job, target)
+                continue
             envelope = Envelope()
             envelope.CopyFrom(job.frame.envelope)
             envelope.correlation_id = number
@@ -341,6 +349,9 @@ class RouterCore:
         self._pass_back(
             job, Envelope.FAILURE, Failure(code=code, message=message).SerializeToString()
         )
+
+    def _late(self, job: Job, target: Target) -> None:
+        self._fail(job, FailureCode.DEADLINE_EXCEEDED, f"{target.name} was not free in time")
 
     def _refuse(self, job: Job, code: FailureCode, message: str) -> None:
         # Unlike `_fail`, for a job that was never counted against its client's credit.
