@@ -1,0 +1,205 @@
+"""The journal as a Kafka topic of one partition: the topic is the truth, and anybody may publish.
+
+A message is an entry: its position is its offset + 1. Ours have the data type as key and in the
+header `repertory-data-type`. A roll back has the header `repertory-rollback-to: VERSION`, and as
+value a ModelDescriptor of which only dataType is set. All other messages are models of other
+clients; their data type is what the descriptor says, or else the key.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from google.protobuf.message import DecodeError
+
+from repertory.errors import JournalError
+from repertory.journal.journal import Entry, check_rollback
+from repertory.journal.peek import Peek, offset_of
+from repertory.journal.tail import Tail
+from repertory.journal.topic import prepare_topic
+from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+
+MEBIBYTE = 1024 * 1024
+READ_BYTES = 64 * MEBIBYTE  # one `read` stops when it holds so much
+
+_DATA_TYPE = "repertory-data-type"
+_ROLLBACK = "repertory-rollback-to"
+_ORIGIN = "repertory-origin"
+
+_ENVELOPE_BYTES = MEBIBYTE  # room for what surrounds a model's content in a message
+_KEY = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # a key that may be a data type
+_VERSION = re.compile(rb"[1-9][0-9]{0,18}")
+
+
+class KafkaJournal:
+    """A journal in `topic`, which is created when missing (unless `create_topic` is false).
+
+    `properties` are further librdkafka properties (security, for example). `max_bytes` is the
+    size of the largest model. `patience` is how many seconds of silence of all brokers are borne:
+    an `append` fails after it; a `read` that has read all that was known waits like for a quiet
+    topic, and fails after it; in both cases the instance can be used again.
+
+    Unlike in other journals, `append` does not look for its `origin`: what came over this topic
+    is in the journal already, so that there is nothing to append it for. It is kept as a header.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        properties: Mapping[str, Any] | None = None,
+        *,
+        create_topic: bool = True,
+        max_bytes: int = 256 * MEBIBYTE,
+        patience: float = 30.0,
+    ) -> None:
+        self._where = f"topic {topic!r} at {bootstrap_servers}"
+        self._topic = topic
+        self._patience = patience
+        self._max_bytes = max_bytes + _ENVELOPE_BYTES
+        self._properties: dict[str, Any] = {
+            "client.id": "repertory-journal",
+            "reconnect.backoff.max.ms": 1000,  # by default, brokers that are back wait for 10 s
+            **(properties or {}),
+            "bootstrap.servers": bootstrap_servers,
+        }
+        self._properties["message.max.bytes"] = self._max_bytes
+        self._producer: Producer | None = None
+        prepare_topic(self._properties, topic, create=create_topic, max_bytes=self._max_bytes)
+        # A fetch brings at least one message, however large: it must fit, with what surrounds it.
+        fetching = self._properties | {
+            "fetch.max.bytes": self._max_bytes,
+            "receive.message.max.bytes": self._max_bytes + _ENVELOPE_BYTES,
+        }
+        self._peek = Peek(fetching, topic, patience=patience)
+        self._tail = Tail(fetching, topic, peek=self._peek, patience=patience)
+
+    def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
+        """Append a descriptor; see `Journal`. All replicas in sync have it when this returns.
+
+        Raises JournalError. If that says that no broker acknowledged it, the entry may be in the
+        journal all the same.
+        """
+        headers = {_DATA_TYPE: data_type} | ({_ORIGIN: origin} if origin is not None else {})
+        position, published_ms = self._produce(data_type, descriptor, headers)
+        return Entry(position, data_type, published_ms, descriptor=descriptor)
+
+    def roll_back(self, data_type: str, version: int) -> Entry:
+        """Append a roll back; see `Journal` and `append`."""
+        check_rollback(self, data_type, version)
+        value = ModelDescriptor(dataType=data_type).SerializeToString()
+        headers = {_DATA_TYPE: data_type, _ROLLBACK: str(version)}
+        position, published_ms = self._produce(data_type, value, headers)
+        return Entry(position, data_type, published_ms, rollback_to=version)
+
+    def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
+        """Return entries over `after`; see `Journal`.
+
+        May return fewer than there are, but none only when a broker said that there is none.
+        While brokers are silent this can take longer than `timeout`: see the class.
+        """
+        entries: list[Entry] = []
+        size = 0
+        message = self._tail.next(max(0, after), timeout=timeout)
+        while message is not None:
+            entries.append(_entry(message))
+            size += len(message)
+            more = len(entries) < limit and size < READ_BYTES
+            message = self._tail.at_hand() if more else None
+        return entries
+
+    def get(self, position: int) -> Entry | None:
+        """Return the entry at `position`, or None. Raises JournalError."""
+        message = self._peek.message(position - 1)
+        return None if message is None else _entry(message)
+
+    def close(self) -> None:
+        """Leave the brokers. Idempotent."""
+        self._tail.close()
+        self._peek.close()
+        self._producer = None
+
+    def _produce(self, data_type: str, value: bytes, headers: Mapping[str, str]) -> tuple[int, int]:
+        """Return position and time of the new message."""
+        if self._producer is None:
+            self._producer = self._new_producer()
+        reports: list[tuple[KafkaError | None, Message]] = []
+        try:
+            self._producer.produce(
+                self._topic,
+                value,
+                data_type,
+                partition=0,
+                headers=list(headers.items()),
+                on_delivery=lambda error, message: reports.append((error, message)),
+            )
+        except KafkaException as error:
+            raise self._not_appended(error.args[0], len(value)) from error
+        while not reports:  # there is a report at the latest when the delivery timeout is over
+            self._producer.poll(0.1)
+        failure, message = reports[0]
+        if failure is not None:
+            self._producer = None  # an idempotent producer may be useless after an error
+            raise self._not_appended(failure, len(value))
+        return offset_of(message) + 1, _published_ms(message)
+
+    def _new_producer(self) -> Producer:
+        return Producer(
+            self._properties
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 0,
+                "delivery.timeout.ms": int(self._patience * 1000),
+            },
+            logger=logging.getLogger(__name__),
+        )
+
+    def _not_appended(self, error: KafkaError, size: int) -> JournalError:
+        code = error.code()
+        hint = _HINTS.get(code, "see the brokers' logs")
+        if code == KafkaError._MSG_TIMED_OUT and size > _REQUEST_BYTES:
+            hint += f"; {size} bytes may be over socket.request.max.bytes of the brokers"
+        return JournalError(f"{self._where}: an append failed: {error.str()}; {hint}")
+
+
+# What brokers take at most, if not configured; they cut the connection without a word.
+_REQUEST_BYTES = 100 * MEBIBYTE
+
+_HINTS = {
+    KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time: start the brokers, or mend"
+    " kafka.bootstrap_servers; look into the journal before trying again",
+    KafkaError.MSG_SIZE_TOO_LARGE: "raise max.message.bytes of the topic, or models.max_mb",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "allow this user to write to the topic",
+}
+
+
+def _entry(message: Message) -> Entry:
+    headers = cast(dict[str, bytes | None], dict(message.headers() or ()))
+    # A message without a value stays an entry, which is rejected as an empty descriptor in sight
+    # of whoever published it.
+    value: bytes = message.value() or b""
+    data_type = _data_type(headers, value, message.key())
+    position, published_ms = offset_of(message) + 1, _published_ms(message)
+    rollback = headers.get(_ROLLBACK) or b""
+    if _VERSION.fullmatch(rollback):
+        return Entry(position, data_type, published_ms, rollback_to=int(rollback))
+    return Entry(position, data_type, published_ms, descriptor=value)
+
+
+def _data_type(headers: Mapping[str, bytes | None], value: bytes, key: bytes | None) -> str:
+    """Return the data type of a message; empty when it cannot be told."""
+    if ours := headers.get(_DATA_TYPE):
+        return ours.decode(errors="replace")
+    try:
+        described = ModelDescriptor.FromString(value).dataType
+    except DecodeError:
+        described = ""
+    return described or (key.decode() if key and _KEY.fullmatch(key) else "")
+
+
+def _published_ms(message: Message) -> int:
+    _, timestamp_ms = message.timestamp()
+    return max(0, timestamp_ms)  # -1: messages of very old clients have none

@@ -1,0 +1,124 @@
+"""The Kafka topic that is a journal: made when it is missing, refused when it would lose entries."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from repertory.errors import JournalError
+
+ANSWER_SECONDS = 10.0  # how long a broker may take to answer a question about a topic
+
+# Model versions are offsets, and a roll back may go to any of them: nothing may ever be removed.
+_KEEP_ALL = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+
+_log = structlog.get_logger(__name__)
+
+
+def prepare_topic(
+    properties: Mapping[str, Any], topic: str, *, create: bool, max_bytes: int
+) -> None:
+    """Create the topic when it is missing (if `create`), and check that it can be a journal.
+
+    Raises JournalError when no broker answers, the topic is missing, has more than one partition,
+    or is configured to remove entries; the message says how to mend it.
+    """
+    found = _Topic(properties, topic)
+    partitions = found.partitions()
+    if partitions is None:
+        if not create:
+            raise JournalError(f"{found.where}: is missing; create it, or set kafka.create_topics")
+        found.create(max_bytes)
+        partitions = found.wait_until_there()
+    if partitions != 1:
+        raise JournalError(
+            f"{found.where}: has {partitions} partitions, so that its entries have no one order;"
+            " name another topic in kafka.models_topic (it is created with one), or use"
+            " journal.kind: sqlite, which takes models from any topic"
+        )
+    found.refuse_loss()
+
+
+class _Topic:
+    """A topic, as an administrator sees it. Everything raises JournalError."""
+
+    def __init__(self, properties: Mapping[str, Any], name: str) -> None:
+        self.name = name
+        self.where = f"topic {name!r} at {properties['bootstrap.servers']}"
+        self._cause = ""  # what librdkafka said last
+        settings: dict[str, Any] = {**properties, "error_cb": self._note}
+        self._admin = AdminClient(settings, logger=logging.getLogger(__name__))
+
+    def partitions(self) -> int | None:
+        """Return how many there are; None when the topic is missing."""
+        try:
+            # All topics, since asking for one by name could create it.
+            found = self._admin.list_topics(timeout=ANSWER_SECONDS).topics.get(self.name)
+        except KafkaException as error:
+            self._admin.poll(0)  # lets librdkafka tell the cause: refused, not authorised, …
+            raise JournalError(
+                f"{self.where}: no broker answers: {self._cause or error.args[0].str()}; start it,"
+                " or mend kafka.bootstrap_servers"
+            ) from error
+        return None if found is None or not found.partitions else len(found.partitions)
+
+    def create(self, max_bytes: int) -> None:
+        """Create the topic such that nothing is ever removed."""
+        topic = NewTopic(
+            self.name,
+            num_partitions=1,
+            config=_KEEP_ALL | {"max.message.bytes": str(max_bytes)},
+        )
+        futures = self._admin.create_topics([topic], request_timeout=ANSWER_SECONDS)
+        try:
+            futures[self.name].result()
+        except KafkaException as error:
+            # Another node was faster: what it made is checked like any other.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise JournalError(
+                    f"{self.where}: cannot be created: {error.args[0].str()}; create it by hand"
+                    f" with one partition and {_flags()}"
+                ) from error
+
+    def wait_until_there(self) -> int:
+        """Return how many partitions there are, once the brokers agree that there are some."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while (partitions := self.partitions()) is None:
+            if time.monotonic() > deadline:
+                raise JournalError(f"{self.where}: was created, but is not shown; try again")
+            time.sleep(0.05)
+        return partitions
+
+    def refuse_loss(self) -> None:
+        """Raise when the brokers would remove entries of the topic."""
+        resource = ConfigResource(ResourceType.TOPIC, self.name)
+        futures = self._admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)
+        try:
+            config = {name: entry.value for name, entry in futures[resource].result().items()}
+        except KafkaException as error:
+            # Often forbidden to clients; the topic may well be right.
+            _log.warning("journal_topic_unchecked", topic=self.name, reason=error.args[0].str())
+            return
+        if "compact" in config.get("cleanup.policy", ""):
+            raise self._loses("is compacted: all but its newest entry")
+        if "delete" in config.get("cleanup.policy", "delete"):
+            for name in ("retention.ms", "retention.bytes"):
+                if (value := config.get(name, "-1")) != "-1":
+                    raise self._loses(f"has {name}={value}: in time, models that are in use")
+
+    def _loses(self, what: str) -> JournalError:
+        return JournalError(
+            f"{self.where}: {what} would be lost; mend it: kafka-configs.sh --alter --entity-type"
+            f" topics --entity-name {self.name} --add-config {_flags()}"
+        )
+
+    def _note(self, error: KafkaError) -> None:
+        self._cause = error.str()
+
+
+def _flags() -> str:
+    return ",".join(f"{name}={value}" for name, value in _KEEP_ALL.items())
