@@ -3,7 +3,6 @@
 Runs in the green room's child; nothing here is safe to call elsewhere, because models are run.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from repertory.config import Models
 from repertory.errors import ModelRejected
 from repertory.models.descriptor import Published, read_descriptor, refuse_too_large
+from repertory.models.extras import require
 from repertory.models.loader import load_model
 from repertory.models.model import PreparedModel, Schema
 from repertory.models.probes import refuse_silent
@@ -55,19 +55,12 @@ def _prepared(published: Published, schema: Schema, limits: Models, scratch: Pat
 
         return prepare_onnx(published.content, schema)
     if published.model_type == ModelDescriptor.PMML:
-        raise ModelRejected("models of type PMML are not served by this build")
+        from repertory.models.pmml_check import prepare_pmml
+
+        return prepare_pmml(published.content, schema)
     require("tensorflow", "tf2onnx", extra="tensorflow")
     from repertory.models.tensorflow_check import prepare_frozen_graph, prepare_saved_model
 
     if published.model_type == ModelDescriptor.TENSORFLOW:
         return prepare_frozen_graph(published.content, schema)
     return prepare_saved_model(published, schema, limits=limits, scratch=scratch)
-
-
-def require(*modules: str, extra: str) -> None:
-    """Refuse a model whose engine is not installed. Raises ModelRejected that says how to mend it."""
-    absent = [module for module in modules if importlib.util.find_spec(module) is None]
-    if absent:
-        raise ModelRejected(
-            f"{', '.join(absent)} is not installed here: pip install 'repertory[{extra}]'"
-        )
