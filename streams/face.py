@@ -8,7 +8,8 @@ import structlog
 
 from repertory.actors.client import RouterClient
 from repertory.actors.process import NodeProcess, run_process
-from repertory.config import ClusterConfig
+from repertory.config import MEBIBYTE, ClusterConfig
+from repertory.streams.models_in import ModelIntake
 from repertory.streams.record_stream import RecordStream
 from repertory.streams.topics import NewTopicSpec, wait_for_topics
 
@@ -39,7 +40,11 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
         watchdog = tasks.create_task(_end_in_time(stop))
         stream = RecordStream(process.config, client, node=process.node, topics=topics)
         reporting = tasks.create_task(_report(client, stream))
-        await stream.run(stop)
+        async with asyncio.TaskGroup() as work:
+            work.create_task(stream.run(stop))
+            if takes_models(process.config):
+                intake = ModelIntake(process, client, topics[kafka.dead_letters_topic])
+                work.create_task(intake.run(stop))
         reporting.cancel()
         watchdog.cancel()
 
@@ -54,7 +59,16 @@ def wanted_topics(config: ClusterConfig) -> dict[str, NewTopicSpec]:
     }
     for topic in (kafka.results_topic, kafka.dead_letters_topic):
         wanted[topic] = NewTopicSpec(PARTITIONS, OUTPUT_CONFIG)
+    if takes_models(config):
+        size = (config.models.max_mb + 1) * MEBIBYTE
+        settings = {"max.message.bytes": str(size), "retention.ms": "-1"}
+        wanted[kafka.models_topic] = NewTopicSpec(1, settings)
     return wanted
+
+
+def takes_models(config: ClusterConfig) -> bool:
+    """Whether models come through this face; a journal that is the topic reads it itself."""
+    return config.journal.kind == "sqlite"
 
 
 async def _report(client: RouterClient, stream: RecordStream) -> None:

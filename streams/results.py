@@ -76,7 +76,7 @@ def scored_record(
                 for label, probability in outcome.probabilities.items()
             ]
         )
-    return _fit(message, limit)
+    return fit(message, limit)
 
 
 def dead_letter(
@@ -92,7 +92,7 @@ def dead_letter(
         failed_ms=scored.scored_ms,
         record=record.value,
     )
-    return _fit(message, limit)
+    return fit(message, limit)
 
 
 def source_of(record: Record) -> Source:
@@ -111,7 +111,8 @@ def _model(model: ModelRef | None) -> ModelRefMessage | None:
     return ModelRefMessage(name=model.name, version=model.version, sha256=model.sha256)
 
 
-def _fit(message: ScoredRecord | DeadLetter, limit: int) -> bytes:
+def fit(message: ScoredRecord | DeadLetter, limit: int) -> bytes:
+    """Return the bytes of `message`, without its record if they were more than `limit`."""
     data = message.SerializeToString()
     if len(data) > limit:
         message.record = b""

@@ -1,0 +1,181 @@
+"""Models in: what is published to the models topic goes to the keeper, once each.
+
+Only where the journal is SQLite; a journal that is the topic itself is read by the keeper.
+"""
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, Producer
+
+from repertory.actors.client import RouterClient
+from repertory.actors.process import NodeProcess
+from repertory.config import MEBIBYTE
+from repertory.errors import (
+    FailureCode,
+    InvalidRequest,
+    NotFound,
+    PublishRejected,
+    RequestFailed,
+    UnknownDataType,
+)
+from repertory.protos.results_pb2 import DeadLetter, Source
+from repertory.streams.results import REASON_CHARACTERS, dead_letter_headers, fit
+from repertory.streams.scorer import now_ms
+from repertory.streams.sink import OVERHEAD_BYTES
+from repertory.streams.source import consumer_properties
+from repertory.streams.topics import Topic
+
+READ_SECONDS = 0.2
+ASK_SECONDS = 30.0
+FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
+
+# The keeper refuses these for good: they say something of the model, not of the moment.
+_REFUSALS = (InvalidRequest, NotFound, PublishRejected, UnknownDataType)
+
+log = structlog.get_logger(__name__)
+
+
+class ModelIntake:
+    """Takes models from kafka.models_topic, one after the other, and has the keeper publish them.
+
+    Each node reads all of them, as a consumer group of its own. A message is committed once the
+    keeper has it; the keeper knows it by its place (`origin`), so that asking twice is harmless.
+    What is refused goes to the dead letters. A message without a value says nothing.
+    """
+
+    def __init__(self, process: NodeProcess, client: RouterClient, dead_letters: Topic) -> None:
+        kafka = process.config.kafka
+        group = f"{kafka.group_id}-models-{process.node}"
+        self._topic = kafka.models_topic
+        self._dead_letters_topic = kafka.dead_letters_topic
+        self._limit = dead_letters.max_bytes - OVERHEAD_BYTES
+        self._spool = process.paths.spool
+        self._client = client
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._consumer = Consumer(
+            consumer_properties(kafka, group, group)
+            | {
+                "queued.min.messages": 1,
+                "queued.max.messages.kbytes": 1024,
+                "receive.message.max.bytes": 2_000 * MEBIBYTE,  # the keeper says what is too large
+                "max.poll.interval.ms": 86_400_000,  # a keeper that is away is waited for
+            }
+        )
+        self._producer = Producer(
+            {
+                **kafka.client_properties(),
+                "log_level": 2,
+                "message.max.bytes": max(dead_letters.max_bytes, 1000),
+                "enable.idempotence": True,
+                "message.timeout.ms": 0,
+            }
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set."""
+        await self._call(self._consumer.subscribe, [self._topic])
+        try:
+            while not stop.is_set():
+                message = await self._call(self._consumer.poll, READ_SECONDS)
+                if message is None:
+                    continue
+                if message.error() is not None:
+                    log.warning("the models topic cannot be read", why=message.error().str())
+                    continue
+                if await self._take(message, stop):
+                    await self._commit(message)
+        finally:
+            await self._call(self._consumer.close)
+            self._thread.shutdown(wait=False)
+
+    async def _take(self, message: Message, stop: asyncio.Event) -> bool:
+        """Do what a message says; return whether it is done with."""
+        value = message.value()
+        if value is None:
+            log.info("a message without a value is passed over", origin=_origin(message))
+            return True
+        backoff = FIRST_BACKOFF
+        while not stop.is_set():
+            try:
+                await self._publish(message, value)
+                return True
+            except _REFUSALS as error:
+                log.warning("a model is refused", origin=_origin(message), why=str(error))
+                await self._call(self._bury, message, str(error))
+                return True
+            except RequestFailed as error:
+                log.warning("a model waits", origin=_origin(message), why=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), backoff)
+            backoff = min(2 * backoff, LAST_BACKOFF)
+        return False
+
+    async def _publish(self, message: Message, value: bytes) -> None:
+        # Written for each attempt: the keeper deletes the file, whatever it answers.
+        origin = _origin(message)
+        path = self._spool / f"{origin.replace('/', '-')}.descriptor"
+        await self._call(_write, path, value)
+        answer = await self._client.ask(
+            "publish",
+            timeout=ASK_SECONDS,
+            data_type=None,
+            name=None,
+            description="",
+            model_type=None,
+            location=None,
+            content_file=None,
+            descriptor_file=str(path),
+            origin=origin,
+            wait=False,
+        )
+        if answer.get("state") == "REJECTED":
+            raise PublishRejected(str(answer.get("reason")))
+        log.info("a model is handed to the keeper", origin=origin, answer=answer)
+
+    async def _commit(self, message: Message) -> None:
+        try:
+            await self._call(lambda: self._consumer.commit(message=message, asynchronous=False))
+        except KafkaException as error:
+            log.warning("not committed; the model is read again", why=error.args[0].str())
+
+    def _bury(self, message: Message, reason: str) -> None:
+        """Write a dead letter, and wait until the broker has it."""
+        _, timestamp = message.timestamp()
+        letter = DeadLetter(
+            code=FailureCode.REJECTED,
+            reason=reason[:REASON_CHARACTERS],
+            source=Source(
+                topic=message.topic() or "",
+                partition=message.partition() or 0,
+                offset=message.offset() or 0,
+                timestamp_ms=max(0, timestamp),
+            ),
+            failed_ms=now_ms(),
+            record=message.value() or b"",
+        )
+        self._producer.produce(
+            self._dead_letters_topic,
+            fit(letter, self._limit),
+            message.key(),
+            headers=dead_letter_headers("", FailureCode.REJECTED, reason),
+        )
+        self._producer.flush()
+
+    async def _call(self, function: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, function, *arguments)
+
+
+def _origin(message: Message) -> str:
+    return f"{message.topic()}/{message.partition()}/{message.offset()}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(content)
+    temporary.rename(path)
