@@ -44,7 +44,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         return _http_error(request, error)
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        return error_reply(400, f"the body cannot be read: {error}")
+        return _broken_body(error)
     except ConnectionResetError:
         raise  # the client is gone: there is nobody to answer
     except Exception as error:  # the border of a request; the client is told
@@ -56,6 +56,13 @@ def failure_reply(error: RequestFailed) -> web.Response:
     """Return the reply that says what failed."""
     headers = RETRY_AFTER if isinstance(error, Overloaded | Unavailable) else None
     return error_reply(STATUSES.get(type(error), 500), str(error), headers=headers)
+
+
+def _broken_body(error: web.RequestPayloadError | HttpProcessingError) -> web.Response:
+    why = error.message if isinstance(error, HttpProcessingError) else str(error)
+    reply = error_reply(400, f"the body cannot be read: {why}")
+    reply.force_close()  # where the next request would begin, nobody knows
+    return reply
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> web.Response:

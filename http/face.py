@@ -7,13 +7,15 @@ from aiohttp import web
 
 from repertory.actors.client import RouterClient
 from repertory.actors.process import NodeProcess, run_process
+from repertory.http.in_hand import InHand
 from repertory.http.protocol import JsonProtocol
-from repertory.http.queries import Health
 from repertory.http.routes import make_app
 from repertory.http.spool import sweep
 
 # The supervisor kills a face after three seconds; this leaves it time to end by itself.
-DRAIN_SECONDS = 2.5
+DRAIN_SECONDS = 2.3
+# For the last replies to leave, then once more for what is cancelled.
+LAST_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -27,18 +29,21 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
     process.paths.create()
     sweep(process.paths.spool)
     async with RouterClient(process.paths.router_door, role="http") as router:
-        health = Health(router)
-        app = make_app(process.config, process.paths, router, health)
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=DRAIN_SECONDS)
+        in_hand = InHand()
+        app = make_app(process.config, process.paths, router, in_hand)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_SECONDS)
         await runner.setup()
         try:
             listener = await _listen(runner, process)
             reporting = asyncio.create_task(_report(router, listener))
             await stop.wait()
-            health.draining = True
+            in_hand.draining = True
             reporting.cancel()
             listener.close()
             log.info("draining: requests in hand are finished")
+            # Not left to aiohttp, which would not take the rest of a body that is coming in.
+            if not await in_hand.drain(DRAIN_SECONDS):
+                log.warning("some requests could not be finished in time")
         finally:
             await runner.cleanup()
 

@@ -1,5 +1,6 @@
 """The server's end of one HTTP connection."""
 
+import sys
 from http import HTTPStatus
 
 import structlog
@@ -30,6 +31,6 @@ class JsonProtocol(web.RequestHandler):
         reply.force_close()
         return reply
 
-    def log_exception(self, *args: object, **_: object) -> None:
-        """Log what aiohttp reports about a connection."""
-        log.error("a connection broke", what=str(args[0]) % args[1:] if args else "")
+    def log_exception(self, *_: object, **__: object) -> None:
+        """Log what broke a connection outside of any handler: as a rule, the client's doing."""
+        log.warning("a connection broke", why=repr(sys.exception()))

@@ -7,6 +7,7 @@ from aiohttp import web
 from repertory.actors.client import RouterClient
 from repertory.errors import RequestFailed
 from repertory.http.asking import ask
+from repertory.http.in_hand import InHand
 from repertory.http.replies import RETRY_AFTER, json_reply
 
 # A router answers in a millisecond; a probe that waits longer than this for it has its answer.
@@ -47,9 +48,9 @@ class Queries:
 class Health:
     """Tells load balancers and supervisors whether to send requests here."""
 
-    def __init__(self, router: RouterClient) -> None:
+    def __init__(self, router: RouterClient, in_hand: InHand) -> None:
         self._router = router
-        self.draining = False
+        self._in_hand = in_hand
 
     async def live(self, _: web.Request) -> web.Response:
         """Answer that this process runs."""
@@ -64,7 +65,7 @@ class Health:
         )
 
     async def _health(self) -> dict[str, Any]:
-        if self.draining:
+        if self._in_hand.draining:
             return _not_ready("this process is shutting down")
         try:
             health = await ask(self._router, "health", timeout=HEALTH_SECONDS)

@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
 from repertory.http.errors_middleware import errors_as_json
+from repertory.http.in_hand import InHand
 from repertory.http.metrics import Metrics
 from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
@@ -25,10 +26,10 @@ class Endpoint(NamedTuple):
 
 
 def make_app(
-    config: ClusterConfig, paths: NodePaths, router: RouterClient, health: Health
+    config: ClusterConfig, paths: NodePaths, router: RouterClient, in_hand: InHand
 ) -> web.Application:
     """Return the application that serves all endpoints."""
-    metrics = Metrics(router)
+    health, metrics = Health(router, in_hand), Metrics(router)
     endpoints = [
         *_queries(Queries(router)),
         *_models(Publishing(config, paths, router)),
@@ -38,7 +39,7 @@ def make_app(
         Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
     ]
     app = web.Application(
-        middlewares=[metrics.count, errors_as_json],
+        middlewares=[in_hand.hold, metrics.count, errors_as_json],
         client_max_size=config.http.max_body_mb * MEBIBYTE,
     )
     app.router.add_get("/", _index(endpoints))

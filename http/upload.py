@@ -99,7 +99,9 @@ async def _multipart(request: web.Request, spool: Spool) -> Question:
 
 
 async def _part(part: BodyPartReader, question: Question, spool: Spool) -> None:
-    name = part.name or ""
+    name = part.name
+    if name is None:
+        raise InvalidRequest("a part of the form has no name: is the form cut short?")
     key = "content_file" if name == "file" else FIELDS.get(name)
     if key is None:
         raise InvalidRequest(f"there is no form field {name!r}; there are: file, {_KNOWN}")

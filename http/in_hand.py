@@ -1,0 +1,41 @@
+"""The requests that are in hand, so that a face can finish them before it ends."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+
+class InHand:
+    """Counts requests from their head to their reply; `draining` says that the last ones are due."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @web.middleware
+    async def hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count a request; while draining, its connection ends with its reply."""
+        self._count += 1
+        self._none.clear()
+        try:
+            response = await handler(request)
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+        if self.draining:
+            response.force_close()
+        return response
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until nothing is in hand; False when that is not so within `seconds`."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._none.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,74 @@
+"""What a node tells of itself over HTTP."""
+
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from repertory.actors.client import RouterClient
+from repertory.actors.local_node import LocalNode
+from repertory.http.in_hand import InHand
+from repertory.http.queries import Health
+from repertory.http.replies import json_reply
+
+
+async def test_models_that_serve_are_listed(call: Any, serving: Any) -> None:
+    (model,) = (await call("GET", "/models")).body["models"]
+    keys = ["dataType", "name", "description", "modelType", "version", "sha256", "since"]
+    assert list(model) == keys
+    assert (model["dataType"], model["version"]) == ("wine", serving["version"])
+
+
+@pytest.mark.usefixtures("serving")
+async def test_processors_are_the_data_types_that_are_served(call: Any) -> None:
+    assert (await call("GET", "/processors")).body == {"models": ["wine"]}
+
+
+@pytest.mark.usefixtures("serving")
+async def test_the_state_counts_records_and_failures(call: Any, wine: Any) -> None:
+    await call("POST", "/score/wine", json=[wine(1), {}, wine(2)])
+    state = (await call("GET", "/state/wine")).body
+    assert (state["usage"], state["errors"], state["node"]) == (3, 1, "a")
+    assert 0 < state["min"] <= state["max"] <= state["duration"]
+    assert set(state["percentiles"]) == {"p50", "p90", "p99", "p999"}
+    assert {"name", "description", "modelType", "since", "version", "sha256"} < set(state)
+
+
+async def test_the_state_of_what_is_not_served_is_an_error(call: Any) -> None:
+    unknown, idle = await call("GET", "/state/beer"), await call("GET", "/state/cider")
+    assert (unknown.status, idle.status) == (404, 503)
+    assert set(unknown.body) == set(idle.body) == {"error"}
+
+
+@pytest.mark.usefixtures("serving")
+async def test_a_node_whose_required_models_serve_is_ready(call: Any) -> None:
+    ready = await call("GET", "/health/ready")
+    assert (ready.status, ready.body["ready"]) == (200, True)
+    assert (await call("GET", "/health/live")).body == {"live": True}
+
+
+async def test_the_status_tells_of_data_types_and_faces(call: Any, shared_node: LocalNode) -> None:
+    status = (await call("GET", "/status")).body
+    assert set(status["data_types"]) == {"wine", "cider"}
+    assert {"url": shared_node.url} in status["faces"].values()
+
+
+async def test_the_index_lists_the_endpoints(call: Any) -> None:
+    index = (await call("GET", "/")).body
+    assert {"GET /models", "POST /models", "POST /score/{dataType}"} < set(index["endpoints"])
+
+
+async def test_a_face_that_drains_is_not_ready(shared_node: LocalNode) -> None:
+    in_hand = InHand()
+    await in_hand.drain(1)
+    health = Health(RouterClient(shared_node.paths.router_door, role="test"), in_hand)
+    reply = await health.ready(make_mocked_request("GET", "/health/ready"))
+    assert reply.status == 503
+    assert isinstance(reply.body, bytes)
+    assert orjson.loads(reply.body)["ready"] is False
+
+
+def test_numbers_that_json_has_not_become_null() -> None:
+    body = json_reply({"values": [float("nan"), float("inf"), 1.5]}).body
+    assert body == b'{"values":[null,null,1.5]}'
