@@ -5,7 +5,7 @@ An actor must be back in its loop within a tenth of a second; opening a model ma
 
 import os
 import queue
-import tempfile
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +64,8 @@ class Loader:
     def __init__(self, data_type: str, snapshots: Path) -> None:
         self._data_type = data_type
         self._store = SnapshotStore(snapshots)
+        # A restored model is opened from here, and again from here if its engine dies.
+        self._restored = snapshots / f".restored-{data_type}"
         self._jobs: queue.SimpleQueue[_Job | str] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -152,20 +154,21 @@ class Loader:
         self._give(Restored(tuple(faults)))
 
     def _open_snapshot(self, snapshot: Snapshot) -> Result:
-        with tempfile.TemporaryDirectory(prefix="repertory-snapshot-") as folder:
-            for name, content in snapshot.files.items():
-                (Path(folder) / Path(name).name).write_bytes(content)
-            update = StageModel(
-                data_type=snapshot.data_type,
-                position=snapshot.position,
-                version=snapshot.version,
-                name=snapshot.name,
-                description=snapshot.description,
-                model_type=snapshot.model_type,
-                sha256=snapshot.sha256,
-                folder=folder,
-            )
-            return self._open(update, Path(folder), snapshot.since_ms)
+        shutil.rmtree(self._restored, ignore_errors=True)
+        self._restored.mkdir(parents=True)
+        for name, content in snapshot.files.items():
+            (self._restored / Path(name).name).write_bytes(content)
+        update = StageModel(
+            data_type=snapshot.data_type,
+            position=snapshot.position,
+            version=snapshot.version,
+            name=snapshot.name,
+            description=snapshot.description,
+            model_type=snapshot.model_type,
+            sha256=snapshot.sha256,
+            folder=str(self._restored),
+        )
+        return self._open(update, self._restored, snapshot.since_ms)
 
     def _save(self, job: _Save) -> None:
         update = job.update

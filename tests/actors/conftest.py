@@ -42,7 +42,7 @@ def sum_plus(constant: float) -> PreparedModel:
         [helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["n", 1])],
         [
             numpy_helper.from_array(np.ones((2, 1)), "w"),
-            numpy_helper.from_array(np.full(1, constant), "b"),
+            numpy_helper.from_array(np.full(1, float(constant)), "b"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])

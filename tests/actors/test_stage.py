@@ -1,0 +1,133 @@
+"""A stage scores batches on the model that is on it, and counts what it did."""
+
+import math
+
+import numpy as np
+import pytest
+
+from repertory.actors.batch import RecordFailed, Value, decode_outcomes
+from repertory.actors.messages import StageModel
+from repertory.actors.stage import Stage
+from repertory.config import DataType
+from repertory.errors import FailureCode, NoModel
+from repertory.models.model import Columns, Failed, Outcomes, Signature, Task
+from repertory.models.records import RecordDecoder
+from repertory.models.schema import load_message, schema_of
+from repertory.protos.winerecord_pb2 import WineRecord
+
+WINE = DataType(message="repertory.protos.winerecord_pb2:WineRecord", features=("pH", "alcohol"))
+
+
+class Adds:
+    """A model: pH + alcohol + a constant; a record whose alcohol is 13 fails."""
+
+    signature = Signature(Task.REGRESSION, (), value_output="y")
+
+    def __init__(self, constant: float) -> None:
+        self._constant = constant
+        self.runs: list[int] = []
+
+    def score(self, columns: Columns) -> Outcomes:
+        """Score a batch."""
+        self.runs.append(columns.count)
+        alcohol = columns.features["alcohol"]
+        values = columns.features["pH"].astype(np.float64) + alcohol + self._constant
+        bad = np.flatnonzero(alcohol == 13).tolist()
+        failed = Failed(FailureCode.SCORING_FAILED, "13")
+        return Outcomes(columns.count, values=values, failures=dict.fromkeys(bad, failed))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Classes(Adds):
+    """A model that says how strong a wine is."""
+
+    def score(self, columns: Columns) -> Outcomes:
+        """Score a batch."""
+        strong = (columns.features["alcohol"].astype(np.float64) > 12).astype(np.int32)
+        probabilities = np.stack([1.0 - strong, strong], axis=1)
+        return Outcomes(columns.count, None, ("light", "strong"), strong, probabilities)
+
+
+def update(version: int) -> StageModel:
+    return StageModel("wine", version, version, "adds", "sum", "ONNX", "ab" * 32, "/nowhere")
+
+
+def wine(ph: float, alcohol: float) -> bytes:
+    return WineRecord(pH=ph, alcohol=alcohol).SerializeToString()
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage("wine", RecordDecoder(schema_of("wine", WINE), load_message(WINE.message)))
+
+
+def test_without_a_model_there_is_no_score_and_no_state(stage: Stage) -> None:
+    with pytest.raises(NoModel, match="no model serves 'wine' yet"):
+        stage.score([[wine(3, 9)]], json=False)
+    with pytest.raises(NoModel):
+        stage.state_json()
+    assert stage.model_json() is None
+
+
+def test_each_record_gets_its_outcome_and_the_reply_says_which_version_made_it(
+    stage: Stage,
+) -> None:
+    stage.swap(update(3), Adds(1))
+    [reply] = stage.score([[wine(3, 9), wine(4, 10)]], json=False)
+    assert decode_outcomes(reply, 2) == [Value(13), Value(15)]
+    assert (reply.model_name, reply.model_version, reply.model_sha256) == ("adds", 3, "ab" * 32)
+
+
+def test_batches_go_through_the_model_together_and_come_back_apart(stage: Stage) -> None:
+    model = Adds(0)
+    stage.swap(update(1), model)
+    batches = [[wine(1, 1)], [], [wine(2, 1), b"\xff"], [wine(3, 13), wine(3, 1)]]
+    one, none, two, three = stage.score(batches, json=False)
+    assert model.runs == [5]
+    assert decode_outcomes(one, 1) == [Value(2)]
+    assert decode_outcomes(none, 0) == []
+    first, garbage = decode_outcomes(two, 2)
+    assert first == Value(3)
+    assert isinstance(garbage, RecordFailed)
+    assert garbage.code is FailureCode.INVALID_RECORD
+    assert decode_outcomes(three, 2) == [
+        RecordFailed(FailureCode.SCORING_FAILED, "13"),
+        Value(4),
+    ]
+
+
+def test_labels_and_probabilities_are_cut_like_values(stage: Stage) -> None:
+    stage.swap(update(1), Classes(0))
+    replies = stage.score([[wine(3, 9)], [wine(3, 14)]], json=False)
+    outcomes = [decode_outcomes(reply, 1)[0] for reply in replies]
+    assert [getattr(outcome, "label", None) for outcome in outcomes] == ["light", "strong"]
+    assert [getattr(outcome, "probabilities", {})["strong"] for outcome in outcomes] == [0, 1]
+
+
+def test_json_records_are_scored_too(stage: Stage) -> None:
+    stage.swap(update(1), Adds(0))
+    [reply] = stage.score([[b'{"pH": 3, "alcohol": 9}', b"{"]], json=True)
+    value, failed = decode_outcomes(reply, 2)
+    assert value == Value(12)
+    assert isinstance(failed, RecordFailed)
+
+
+def test_a_swap_hands_back_the_model_that_leaves_and_starts_counting_anew(stage: Stage) -> None:
+    old, new = Adds(0), Adds(100)
+    assert stage.swap(update(1), old) is None
+    stage.score([[wine(1, 1)]], json=False)
+    assert stage.swap(update(2), new) is old
+    assert stage.state_json()["usage"] == 0
+    [reply] = stage.score([[wine(1, 1)]], json=False)
+    assert decode_outcomes(reply, 1) == [Value(102)]
+    assert (stage.swaps, stage.position) == (2, 2)
+
+
+def test_the_state_counts_records_and_errors(stage: Stage) -> None:
+    stage.swap(update(1), Adds(0), since_ms=1234)
+    stage.score([[wine(1, 1), b"\xff"], [wine(1, 13)]], json=False)
+    state = stage.state_json()
+    assert (state["usage"], state["errors"], state["since"]) == (3, 2, 1234)
+    assert 0 < state["min"] == state["max"] == state["duration"] < math.inf
