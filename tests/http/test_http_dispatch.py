@@ -5,8 +5,10 @@ import os
 import signal
 from typing import Any
 
+import aiohttp
 import pytest
 
+from repertory.actors.local_node import LocalNode
 from repertory.errors import Overloaded
 from repertory.http.dispatch import CreditGate
 
@@ -65,3 +67,37 @@ async def test_an_actor_that_stands_still_delays_nobody_for_longer_than_allowed(
     assert all("Retry-After" in reply.headers for reply in replies if reply.status == 429)
     again = await call("POST", "/score/wine", json=wine(7))
     assert again.body["results"] == [{"value": 7.0}]
+
+
+@pytest.mark.usefixtures("serving")
+async def test_requests_whose_clients_are_gone_are_given_up(
+    call: Any, wine: Any, shared_node: LocalNode
+) -> None:
+    status = (await call("GET", "/status")).body
+    pid = status["data_types"]["wine"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with aiohttp.ClientSession(shared_node.url) as session:
+            gone = [asyncio.create_task(_score(session, wine(i))) for i in range(12)]
+            await _wait_for_requests(shared_node, 12)
+            for task in gone:
+                task.cancel()
+        await _wait_for_requests(shared_node, 0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    reply = await call("POST", "/score/wine", json=wine(7))
+    assert reply.body["results"] == [{"value": 7.0}]
+
+
+async def _score(session: aiohttp.ClientSession, record: Any) -> None:
+    async with session.post("/score/wine", json=record):
+        pass
+
+
+async def _wait_for_requests(node: LocalNode, count: int) -> None:
+    line = f"repertory_http_requests_in_progress {float(count + 1)}\n"  # and the scrape itself
+    async with asyncio.timeout(10), aiohttp.ClientSession(node.url) as session:
+        while True:
+            async with session.get("/metrics") as reply:
+                if line in await reply.text():
+                    return
