@@ -23,9 +23,9 @@ from repertory.errors import (
     RequestFailed,
     UnknownDataType,
 )
+from repertory.journal.clock import epoch_ms
 from repertory.protos.results_pb2 import DeadLetter, Source
 from repertory.streams.results import REASON_CHARACTERS, dead_letter_headers, fit
-from repertory.streams.scorer import now_ms
 from repertory.streams.sink import OVERHEAD_BYTES
 from repertory.streams.source import consumer_properties
 from repertory.streams.topics import Topic
@@ -155,7 +155,7 @@ class ModelIntake:
                 offset=message.offset() or 0,
                 timestamp_ms=max(0, timestamp),
             ),
-            failed_ms=now_ms(),
+            failed_ms=epoch_ms(),
             record=message.value() or b"",
         )
         self._producer.produce(

@@ -87,4 +87,4 @@ def _model_type(file: Path, name: str | None) -> ModelDescriptor.ModelType:
             f"{file.name}: the model's type is not told by the name (known endings are"
             f" {', '.join(_TYPES)}); say it"
         )
-    return cast(ModelDescriptor.ModelType, found)
+    return found

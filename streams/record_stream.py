@@ -11,10 +11,11 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
+from repertory.journal.clock import epoch_ms
 from repertory.streams.claims import Claim, Claims, Place
 from repertory.streams.lane import Lane
 from repertory.streams.record import Record
-from repertory.streams.scorer import Scorer, now_ms
+from repertory.streams.scorer import Scorer
 from repertory.streams.sink import Sink
 from repertory.streams.source import Source
 from repertory.streams.statistics import StreamStatistics
@@ -123,7 +124,7 @@ class RecordStream:
             await self._hold_back()
 
     def _take(self, messages: Sequence[Message]) -> None:
-        now = now_ms()
+        now = epoch_ms()
         by_lane: defaultdict[Lane, list[Record]] = defaultdict(list)
         for message in messages:
             # What a message with no error has is never None.

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -19,6 +18,7 @@ from repertory.errors import (
     RequestFailed,
     Unavailable,
 )
+from repertory.journal.clock import epoch_ms
 from repertory.streams.quarantine import Quarantine
 from repertory.streams.record import Record
 from repertory.streams.results import Scored
@@ -70,7 +70,7 @@ class Scorer:
             return await self._persist([record], contextlib.nullcontext)
         except (InternalError, InvalidRequest) as error:
             failed = RecordFailed(error.code, str(error))
-            return [Scored([record], [failed], None, now_ms())]
+            return [Scored([record], [failed], None, epoch_ms())]
 
     async def _persist(self, records: list[Record], hold: Hold) -> list[Scored]:
         """Try until there is an answer. Raises InternalError and InvalidRequest.
@@ -107,7 +107,7 @@ class Scorer:
             scored = await self._client.score(batch, timeout=self._deadline)
         except ProtocolError as error:
             raise InternalError(f"the answer makes no sense: {error}") from error
-        return Scored(records, list(scored.outcomes), scored.model, now_ms())
+        return Scored(records, list(scored.outcomes), scored.model, epoch_ms())
 
     def _note(self, error: RequestFailed | None) -> None:
         code = None if error is None else error.code
@@ -118,8 +118,3 @@ class Scorer:
             log.info("records are scored again", data_type=self._data_type)
         else:
             log.warning("records wait", data_type=self._data_type, code=code, why=str(error))
-
-
-def now_ms() -> int:
-    """Return the time, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000

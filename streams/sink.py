@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from repertory.actors.batch import RecordFailed
 from repertory.config import Kafka
 from repertory.errors import RepertoryError
+from repertory.journal.clock import epoch_ms
 from repertory.streams.record import Record
 from repertory.streams.results import (
     Headers,
@@ -23,7 +24,6 @@ from repertory.streams.results import (
     result_headers,
     scored_record,
 )
-from repertory.streams.scorer import now_ms
 from repertory.streams.statistics import StreamStatistics
 from repertory.streams.topics import Topic
 
@@ -143,7 +143,7 @@ class Sink:
 
     def _take_reports(self) -> None:
         latencies = []
-        now = now_ms()
+        now = epoch_ms()
         while self._reports:
             record, size, error = self._reports.popleft()
             self.outstanding -= 1
