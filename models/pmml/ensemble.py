@@ -37,6 +37,8 @@ _SUM: Final = 1
 # Columns that are computed for a forest's tests. Each takes 8 bytes a record while it is scored.
 _MOST_COLUMNS: Final = 4096
 
+_MOST_MEMBER: Final = 1 << 16
+
 Slot = tuple[list[int], int]
 
 
@@ -101,7 +103,7 @@ class Ensemble:
             if child.predicate == Constant(True):
                 placed.append((child, slot))
                 return placed
-            after = chosen[index + 1] if index + 1 < len(chosen) else None
+            after = chosen[index + 1] if index + 2 == len(chosen) else None  # the last child
             closes = after is not None and _are_complements(child.predicate, after.predicate)
             test = self._test(child.predicate)
             unknown_is_true = False
@@ -159,7 +161,7 @@ class Ensemble:
                 return _Test(column, _LEQ, math.inf, swapped=is_missing)
             case Membership(column, (number,), is_in):
                 return _Test(column, _EQ, number, swapped=not is_in)
-            case Membership(column, (_, *_) as numbers, is_in):
+            case Membership(column, (_, *_) as numbers, is_in) if _are_indices(numbers):
                 return _Test(column, _MEMBER, members=numbers, swapped=not is_in)
             case Compound() | Membership() | Constant():
                 return _Test(truth(predicate, self._graph), _LEQ, 0.5, swapped=True)
@@ -242,6 +244,11 @@ class Ensemble:
 
     def _matrix(self) -> str:
         return self._graph.concat([INPUT, *self._columns]) if self._columns else INPUT
+
+
+def _are_indices(numbers: tuple[float, ...]) -> bool:
+    """Tell whether ONNX Runtime can test for these, which it does for small integers alone."""
+    return all(number.is_integer() and 0 <= number < _MOST_MEMBER for number in numbers)
 
 
 def _default(node: Node) -> Node:

@@ -72,19 +72,20 @@ def target_of(element: Element, mining: list[MiningField], scope: Scope) -> Targ
     names = [field.name for field in mining if field.is_target]
     if len(names) > 1:
         raise NotCompiled(f"{element.where} predicts several fields: {', '.join(names)}")
-    if not names and scope.target is not None:
-        return scope.target
-    dictionary = scope.context.dictionary
-    declared = dictionary.field(names[0]) if names and names[0] in dictionary else None
+    labels = distinct(_labels(element)) if is_classification(element) else ()
+    around = scope.target
+    if not names and around is not None and set(labels) <= set(around.classes):
+        return around
     name = names[0] if names else None
-    data_type = declared.data_type if declared else DataType.STRING
+    dictionary = scope.context.dictionary
+    declared = dictionary.field(name) if name is not None and name in dictionary else None
     optype = _optype(element, mining, name) or (declared.optype if declared else "")
-    classes: tuple[str, ...] = ()
     if is_classification(element):
-        classes = (declared.valid if declared else ()) or distinct(_labels(element))
-        if not classes:
+        labels = (declared.valid if declared else ()) or labels
+        if not labels:
             raise ModelRejected(f"{element.where} classifies, but no class is named anywhere")
-    return TargetField(name, data_type, optype == "ordinal", classes)
+    data_type = declared.data_type if declared else DataType.STRING
+    return TargetField(name, data_type, optype == "ordinal", labels)
 
 
 def _optype(element: Element, mining: list[MiningField], name: str | None) -> str | None:
@@ -103,6 +104,8 @@ _LABELS: Final = {
     "PCell": "targetCategory",
     "GeneralRegressionModel": "targetReferenceCategory",
     "Node": "score",
+    "TargetValueCount": "value",
+    "SupportVectorMachine": "targetCategory",
 }
 
 

@@ -6,7 +6,7 @@ from repertory.errors import ModelRejected
 from repertory.models.pmml.answer import Answer
 from repertory.models.pmml.arithmetic import Arithmetic
 from repertory.models.pmml.combining import Combining, CompileModel
-from repertory.models.pmml.model_element import DOCUMENTATION, FRAME, is_float
+from repertory.models.pmml.model_element import DOCUMENTATION, FRAME, is_classification, is_float
 from repertory.models.pmml.outputs import declare_outputs
 from repertory.models.pmml.refusal import NotCompiled
 from repertory.models.pmml.scope import Scope
@@ -19,7 +19,8 @@ _MODEL: Final = Shape(
     children=f"{FRAME} Segmentation",
 )
 _SEGMENTATION: Final = Shape(
-    attributes="multipleModelMethod missingPredictionTreatment missingThreshold",
+    attributes="multipleModelMethod missingPredictionTreatment missingThreshold"
+    " x-missingPredictionTreatment x-missingThreshold",
     children="Segment",
 )
 _MISSING: Final = ("continue", "skipSegment", "returnMissing")
@@ -28,18 +29,18 @@ _MISSING: Final = ("continue", "skipSegment", "returnMissing")
 def mining_model(element: Element, scope: Scope, compile_model: CompileModel) -> Answer:
     """Compile a <MiningModel>; `compile_model` compiles what its segments hold."""
     _MODEL.check(element)
-    segmentation = _SEGMENTATION.check(element.need("Segmentation"))
+    segmentation = _standard(_SEGMENTATION.check(element.need("Segmentation")))
     segments = segmentation.find_all("Segment")
     if not segments:
         raise ModelRejected(f"{segmentation.where} has no <Segment>")
     method = segmentation.require("multipleModelMethod")
     treatment = segmentation.choice("missingPredictionTreatment", _MISSING, "continue")
+    if method in ("modelChain", "selectFirst") and treatment == "skipSegment":
+        raise NotCompiled(
+            f"{segmentation.where}: skipping segments of a {method} is not understood"
+        )
     if method == "modelChain":
-        if treatment == "skipSegment":
-            raise NotCompiled(
-                f"{segmentation.where}: skipping segments of a chain is not understood"
-            )
-        return _chain(segments, scope, compile_model)
+        return _chain(element, segments, scope, compile_model)
     if method == "selectFirst":
         return _first(segments, scope, compile_model)
     members = [read_segment(segment, scope) for segment in segments]
@@ -49,21 +50,50 @@ def mining_model(element: Element, scope: Scope, compile_model: CompileModel) ->
     return answer
 
 
-def _chain(elements: list[Element], scope: Scope, compile_model: CompileModel) -> Answer:
-    """Each segment sees the output fields of those before it; the last one that holds answers."""
+def _standard(segmentation: Element) -> Element:
+    """Give attributes that JPMML wrote before they were in the standard their standard names."""
+    for name in ("missingPredictionTreatment", "missingThreshold"):
+        if f"x-{name}" in segmentation.attributes:
+            segmentation.attributes.setdefault(name, segmentation.attributes[f"x-{name}"])
+    return segmentation
+
+
+def _chain(
+    model: Element, elements: list[Element], scope: Scope, compile_model: CompileModel
+) -> Answer:
+    """Each segment sees the output fields of those before it; the last one that holds answers.
+
+    Where that one predicts something else than the chain does, there is no prediction.
+    """
+    graph = scope.graph
     last: Answer | None = None
+    lost: list[str] = []  # masks of where a segment that holds predicts nothing
     for element in elements:
         segment = read_segment(element, scope)
         answer, inner = compile_model(segment.model, scope)
-        if not segment.is_always:
-            held = _only_where(segment.truth(scope).tensor, answer, scope.graph)
-            declare_outputs(segment.model, held, inner, scope)
-            last = held if last is None else _chosen(segment, answer, last, scope)
-        else:
-            declare_outputs(segment.model, answer, inner, scope)
+        missing = graph.is_missing(answer.value or answer.label or "")
+        if segment.is_always:
             last = answer
+        else:
+            holds = segment.truth(scope).tensor
+            missing = graph.op("And", graph.holds(holds), missing)
+            own = _only_where(holds, answer, graph)
+            last = (
+                own
+                if last is None or not _same_kind(answer, last)
+                else _chosen(segment, answer, last, scope)
+            )
+            answer = own
+        lost.append(missing)
+        declare_outputs(segment.model, answer, inner, scope)
     assert last is not None
-    return last
+    if (last.value is None) != is_classification(model):
+        raise NotCompiled(f"{model.where}: its functionName is not that of its last segment")
+    treatment = model.need("Segmentation").get("missingPredictionTreatment")
+    if treatment != "returnMissing" or len(lost) == 1:
+        return last
+    found = graph.complement(graph.double(graph.either(lost)))
+    return _only_where(found, last, graph)
 
 
 def _first(elements: list[Element], scope: Scope, compile_model: CompileModel) -> Answer:
@@ -89,9 +119,13 @@ def _only_where(truth: str, answer: Answer, graph: Arithmetic) -> Answer:
     )
 
 
+def _same_kind(answer: Answer, other: Answer) -> bool:
+    return answer.classes == other.classes and (answer.value is None) == (other.value is None)
+
+
 def _chosen(segment: Segment, answer: Answer, other: Answer, scope: Scope) -> Answer:
     """Return a segment's answer where it holds, the other one elsewhere."""
-    if answer.classes != other.classes or (answer.value is None) != (other.value is None):
+    if not _same_kind(answer, other):
         raise NotCompiled(f"{segment.model.where} answers something else than its neighbours")
     graph = scope.graph
     mask = graph.holds(segment.truth(scope).tensor)

@@ -18,6 +18,8 @@ from repertory.models.pmml.tree_nodes import Node, Tree
 
 # Every node costs some ten operators on all records.
 _MOST_NODES: Final = 2000
+# A confidence that differs from the probability by less was only written with few digits.
+_ROUNDING: Final = 5e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,15 @@ def _rooted(tree: Tree, result: _Result, graph: Arithmetic) -> _Result:
 
 
 def _own(node: Node, graph: Arithmetic, target: TargetField) -> _Result:
-    if any(share.confidence is not None for share in node.shares()):
-        raise NotCompiled(f"{node.where}: confidence is not understood with this strategy")
     rows = node.probabilities(target)
     if not rows:
         raise NotCompiled(f"{node.where} has no ScoreDistribution, which its strategy needs")
+    for share in node.shares():
+        own = rows[target.index(share.label, node.where)]
+        if share.confidence is not None and abs(share.confidence - own) > _ROUNDING:
+            raise NotCompiled(
+                f"{node.where}: a confidence that is not the class's part of the records"
+            )
     return _Result(graph.row(rows), graph.number(node.label(target)))
 
 

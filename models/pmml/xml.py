@@ -21,7 +21,7 @@ from repertory.models.pmml.refusal import NotCompiled
 # of the stack but of patience.
 MAX_DEPTH: Final = 2000
 
-_NAMESPACE: Final = re.compile(r"http://www\.dmg\.org/PMML-[34]_\d(_\d)?$")
+_NAMESPACE: Final = re.compile(r"https?://www\.dmg\.org/PMML-[34]_\d(_\d)?$")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?INF|NaN")
 
 
