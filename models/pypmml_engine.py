@@ -39,8 +39,8 @@ class PypmmlModel:
     """A PMML document on PMML4S. Used by one thread.
 
     Inputs are named as the document names them, and hold numbers or texts, None where missing.
-    Outputs are those of PMML4S (`predicted_<target>`, `probability_<class>`, output fields), and
-    PROBABILITIES.
+    Outputs are `predicted_<target>` (`predicted` without a target), PROBABILITIES, and what else
+    PMML4S gives for the document.
     """
 
     def __init__(self, content: bytes, classes: Sequence[str]) -> None:
@@ -49,6 +49,7 @@ class PypmmlModel:
         self._model = jpype.JClass("org.pmml4s.model.Model").fromString(content.decode())
         self._model.setSupplementOutput(True)  # else a document with <Output> gives only that
         self._classes = list(classes)
+        self._prediction, self._probabilities = _declared(self._model)
 
     def run(self, tensors: Tensors, names: list[str]) -> Mapping[str, NDArray[Any]]:
         """Return the outputs `names`. Raises EngineFailed."""
@@ -64,14 +65,31 @@ class PypmmlModel:
 
     def _output(self, name: str, found: Mapping[str, Sequence[object]]) -> NDArray[Any]:
         if name == PROBABILITIES:
-            columns = [f"probability_{label}" for label in self._classes]
-            return np.column_stack([_numbers(_column(column, found)) for column in columns])
+            names = [self._probabilities.get(c, f"probability_{c}") for c in self._classes]
+            return np.column_stack([_numbers(_column(name, found)) for name in names])
+        if name not in found and name.startswith("predicted"):
+            name = self._prediction or name
         values = _column(name, found)
         if all(value is None or isinstance(value, float | int) for value in values):
             return _numbers(values)
         texts = np.empty(len(values), np.object_)
         texts[:] = [value if value is None else str(value) for value in values]
         return texts
+
+
+def _declared(model: Any) -> tuple[str | None, dict[str, str]]:
+    """Return the output fields that a document itself declares for the prediction and probabilities.
+
+    PMML4S leaves out its own where the document declares some.
+    """
+    prediction, probabilities = None, {}
+    for field in model.outputFields():
+        name, feature = str(field.name()), str(field.feature())
+        if feature == "probability" and field.value().isDefined():
+            probabilities[str(field.value().get())] = name
+        elif feature == "predictedValue" and prediction is None:
+            prediction = name
+    return prediction, probabilities
 
 
 def _column(name: str, found: Mapping[str, Sequence[object]]) -> Sequence[object]:

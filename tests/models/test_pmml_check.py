@@ -4,14 +4,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from repertory.config import Models
-from repertory.errors import FailureCode, ModelRejected
+from repertory.errors import ModelRejected
 from repertory.models.green_room import Admitted, GreenRoom
-from repertory.models.loader import load_model
-from repertory.models.model import Columns, Engine, Feature, FeatureKind, Schema
+from repertory.models.model import Engine, Feature, FeatureKind, Schema
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 TASTING = Schema(
@@ -27,6 +25,7 @@ REGRESSION = """<?xml version="1.0"?>{doctype}
 </DataDictionary>
 <RegressionModel functionName="regression"><MiningSchema>
  <MiningField name="{feature}"/><MiningField name="quality" usageType="target"/></MiningSchema>
+{verification}
 <RegressionTable intercept="1"><NumericPredictor name="{feature}" coefficient="2"/></RegressionTable>
 </RegressionModel></PMML>"""
 
@@ -47,39 +46,23 @@ def admit(room: GreenRoom, text: str, data_type: str = "wine") -> Admitted:
     return room.prepare(descriptor.SerializeToString())
 
 
-def regression(*, doctype: str = "", header: str = "", feature: str = "alcohol") -> str:
-    return REGRESSION.format(doctype=doctype, header=header, feature=feature)
+def regression(**parts: str) -> str:
+    defaults = {"doctype": "", "header": "", "feature": "alcohol", "verification": ""}
+    return REGRESSION.format(**{**defaults, **parts})
 
 
-def test_a_document_is_compiled(room: GreenRoom, wine_columns: Columns) -> None:
-    admitted = admit(room, regression())
-    assert admitted.prepared.engine is Engine.ONNX
-    outcomes = load_model(admitted.prepared).score(wine_columns)
-    assert outcomes.values is not None
-    np.testing.assert_array_equal(outcomes.values, 1 + 2 * wine_columns.features["alcohol"])
-
-
-def test_what_is_not_compiled_runs_on_pmml4s(room: GreenRoom) -> None:
-    admitted = admit(room, NAIVE_BAYES, "tasting")
-    assert admitted.prepared.engine is Engine.PYPMML
-    model = load_model(admitted.prepared)
-    try:
-        records = {
-            "type": np.array(["red", "white", "blue", None], np.object_),
-            "band": np.array([1.0, 2.0, 1.0, 1.0]),
-            "alcohol": np.array([9.0, 11.0, 10.0, 10.0]),
-        }
-        outcomes = model.score(Columns(4, records))
-    finally:
-        model.close()
-    assert outcomes.labels == ("no", "yes")
-    assert outcomes.probabilities is not None
-    odds = 0.6 * 0.9 / (0.2 * 0.1 * np.exp(-2.0))  # of "no" for the first record, by Bayes
-    assert outcomes.probabilities[0, 0] == pytest.approx(odds / (1 + odds))
-    assert {row: failed.code for row, failed in outcomes.failures.items()} == {
-        2: FailureCode.INVALID_FEATURE,
-        3: FailureCode.MISSING_FEATURE,
-    }
+def verification(*fields: str, rows: list[tuple[object, ...]]) -> str:
+    """Return a ModelVerification: what the fields are in each row."""
+    declared = "".join(
+        f'<VerificationField field="{field}" column="d:c{i}" precision="1E-6"/>'
+        for i, field in enumerate(fields)
+    )
+    cells = "".join(
+        "<row>" + "".join(f"<d:c{i}>{cell}</d:c{i}>" for i, cell in enumerate(row)) + "</row>"
+        for row in rows
+    )
+    return f"""<ModelVerification xmlns:d="http://example.com/data"><VerificationFields>{declared}
+</VerificationFields><InlineTable>{cells}</InlineTable></ModelVerification>"""
 
 
 @pytest.mark.parametrize(
@@ -119,3 +102,34 @@ def test_a_document_that_cannot_be_served_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ModelRejected, match=reason):
         admit(room, text, "tasting" if "Bayes" in text else "wine")
+
+
+def test_a_document_that_gives_its_own_answers_is_admitted(room: GreenRoom) -> None:
+    stated = verification("alcohol", "quality", rows=[(9.5, 20.0), (0, 1)])
+    assert admit(room, regression(verification=stated)).prepared.engine is Engine.ONNX
+
+
+def test_a_document_that_gives_others_than_its_own_answers_is_refused(room: GreenRoom) -> None:
+    stated = verification("alcohol", "quality", rows=[(9.5, 20.0), (1, 3.5)])
+    with pytest.raises(ModelRejected, match=r"record 2, states quality = 3\.5, but it gives 3\.0"):
+        admit(room, regression(verification=stated))
+
+
+@pytest.mark.parametrize(
+    ("good", "probability", "fault"),
+    [("no", 0.99501258, None), ("yes", 0.99501258, "good = yes"), ("no", 0.9, "p = 0.9")],
+)
+def test_labels_and_probabilities_are_verified_on_pmml4s_too(
+    room: GreenRoom, good: str, probability: float, fault: str | None
+) -> None:
+    output = """<Output><OutputField name="label" feature="predictedValue"/>
+<OutputField name="p" feature="probability" value="no"/>
+<OutputField name="q" feature="probability" value="yes"/></Output>"""
+    row = ("red", 1, 9, good, probability)
+    stated = verification("type", "band", "alcohol", "good", "p", rows=[row])
+    text = NAIVE_BAYES.replace("<BayesInputs>", output + stated + "<BayesInputs>")
+    if fault is None:
+        assert admit(room, text, "tasting").prepared.engine is Engine.PYPMML
+        return
+    with pytest.raises(ModelRejected, match=f"its own ModelVerification.*{fault}"):
+        admit(room, text, "tasting")
