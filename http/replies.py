@@ -14,9 +14,8 @@ def json_reply(
     data: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """Return a reply with a JSON body. NaN and infinities, which JSON has not, become null."""
-    return web.Response(
-        body=orjson.dumps(data), status=status, headers=headers, content_type="application/json"
-    )
+    body = orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def error_reply(

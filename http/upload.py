@@ -2,6 +2,7 @@
 
 import asyncio
 import mmap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ FIELDS = {
     "description": "description",
     "modelType": "model_type",
 }
+# Of one thread: a large model takes a second, and four times its size in memory.
+_PARSER = ThreadPoolExecutor(1, thread_name_prefix="json")
+
 _KNOWN = "dataType, name, description, modelType"
 _FORMS = (
     "send multipart/form-data (file, dataType, name), application/x-protobuf (a ModelDescriptor),"
@@ -141,9 +145,9 @@ async def _text(part: BodyPartReader, name: str) -> str:
 async def _json(request: web.Request, spool: Spool) -> Question:
     body, content = spool.open(overhead=BASE64_OVERHEAD), spool.open()
     await _stream(request, body)
-    # On a thread, because it takes a second for a large model; a request that is given up
-    # meanwhile must not remove the files before the thread is done with them.
-    parsing = asyncio.create_task(asyncio.to_thread(_parse, body.path, content))
+    # A request that is given up meanwhile must not remove the files before the thread is done.
+    loop = asyncio.get_running_loop()
+    parsing = loop.run_in_executor(_PARSER, _parse, body.path, content)
     try:
         return await asyncio.shield(parsing)
     except asyncio.CancelledError:

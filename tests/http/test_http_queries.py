@@ -1,5 +1,6 @@
 """What a node tells of itself over HTTP."""
 
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,6 +12,8 @@ from repertory.actors.local_node import LocalNode
 from repertory.http.in_hand import InHand
 from repertory.http.queries import Health
 from repertory.http.replies import json_reply
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_models_that_serve_are_listed(call: Any, serving: Any) -> None:
@@ -57,6 +60,8 @@ async def test_the_status_tells_of_data_types_and_faces(call: Any, shared_node: 
 async def test_the_index_lists_the_endpoints(call: Any) -> None:
     index = (await call("GET", "/")).body
     assert {"GET /models", "POST /models", "POST /score/{dataType}"} < set(index["endpoints"])
+    documented = (ROOT / "docs" / "http.md").read_text()
+    assert [each for each in index["endpoints"] if f"## `{each}`" not in documented] == []
 
 
 async def test_a_face_that_drains_is_not_ready(shared_node: LocalNode) -> None:
@@ -71,4 +76,4 @@ async def test_a_face_that_drains_is_not_ready(shared_node: LocalNode) -> None:
 
 def test_numbers_that_json_has_not_become_null() -> None:
     body = json_reply({"values": [float("nan"), float("inf"), 1.5]}).body
-    assert body == b'{"values":[null,null,1.5]}'
+    assert body == b'{"values":[null,null,1.5]}\n'
