@@ -41,7 +41,7 @@ class DoorActor(Actor):
         for fatal in _FATAL:
             signal.signal(fatal, signal.SIG_DFL)
         self.hub = Hub()
-        self._ticking = False
+        self._ticking = self._stopped = False
 
     @abstractmethod
     def control(self, message: Any, sender: ActorAddress) -> None:
@@ -71,6 +71,8 @@ class DoorActor(Actor):
 
     def receiveMessage(self, msg: Any, sender: ActorAddress) -> Any:
         """Dispatch. Always returns the watch: any other return would end the watching."""
+        if self._stopped:
+            return None  # what was under way when the system shut down
         try:
             if isinstance(msg, WatchMessage):
                 self._serve_doors()
@@ -78,6 +80,7 @@ class DoorActor(Actor):
                 self.wakeupAfter(TICK)
                 self.tick()
             elif isinstance(msg, ActorExitRequest):
+                self._stopped = True
                 self.stop()
                 return None
             else:

@@ -103,7 +103,8 @@ class Node:
     def _start_broker(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         data = str(self._paths.root / "broker")
-        arguments = ("--host", host, "--port", port, "--data-dir", data)
+        arguments = ["--host", host, "--port", port, "--data-dir", data]
+        arguments += ["--die-with", str(os.getpid())]
         module = "repertory.streams.devbroker"
         self._broker = Child("broker", module, *arguments, logs=self._paths.logs)
         self._broker.start()

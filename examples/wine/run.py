@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
 from types import FrameType
@@ -51,7 +51,9 @@ def main() -> None:
     console = Console()
     try:
         with LocalNode(ROOT / "cluster.yaml", "--broker", "embedded", log=LOG) as node:
-            console.print(f"starting the embedded broker and a node (its log: {LOG.relative_to(ROOT)})")
+            console.print(
+                f"starting the embedded broker and a node (its log: {LOG.relative_to(ROOT)})"
+            )
             node.wait_until(ready=False)
             with _replay(arguments.rate):
                 Show(node, console, every=arguments.every).run(arguments.seconds)
@@ -88,7 +90,6 @@ class Show:
         self._every = every
         self._models = cycle(json.loads((HERE / "models" / "models.json").read_text()))
         self._published: deque[str] = deque(maxlen=1)
-        self._last: tuple[float, int] = (0.0, 0)
 
     def run(self, seconds: float) -> None:
         """Publish and draw, for `seconds`."""
@@ -98,11 +99,17 @@ class Show:
             where = f"version {served['version']} ({served['name']})"
             self._console.print(f"[green]serving[/] {where} from its snapshot")
             due += self._every
-        with Live(console=self._console, refresh_per_second=4, transient=False) as live:
+        shown = served is not None
+        with Live(console=self._console, refresh_per_second=4, screen=False) as live:
             while time.monotonic() < end:
                 if time.monotonic() >= due:
                     self._publish()
                     due += self._every
+                if not shown and (state := self._state()) is not None:
+                    shown = True
+                    live.console.print(
+                        f"[green]serving[/] version {state['version']} ({state['name']})"
+                    )
                 live.update(self._page(due))
                 time.sleep(0.25)
 
@@ -132,11 +139,15 @@ class Show:
         if self._published:
             left = max(0.0, due - time.monotonic())
             parts.append(f"published last: {self._published[0]}; the next in {left:.0f} s")
+        if (stream := self._stream()) is not None:
+            parts.append(stream)
         parts += [self._versions(), f"[dim]ask it yourself:[/] {CURL}   [dim]stop: Ctrl-C[/]"]
         return Panel(Group(*parts), title="Repertory serves wine")
 
     def _stage(self, state: dict[str, Any]) -> Table:
-        table = Table("serving", "version", "type", "usage", "records/s", "errors", "p50 ms", "p99 ms")
+        table = Table(
+            "serving", "version", "type", "usage", "records/s", "errors", "p50 ms", "p99 ms"
+        )
         table.add_row(
             f"[bold green]{state['name']}[/]",
             str(state["version"]),
@@ -148,6 +159,21 @@ class Show:
             f"{state['percentiles']['p99']:.2f}",
         )
         return table
+
+    def _stream(self) -> str | None:
+        """Tell what the Kafka face counts: results out, and how long after their records."""
+        try:
+            faces = self._node.get("/status")["faces"]
+        except (HTTPError, URLError):
+            return None
+        found = [counts for name, counts in faces.items() if name.startswith("streams")]
+        if not found or found[0]["latency_ms"]["p50"] is None:
+            return None
+        latency = found[0]["latency_ms"]
+        return (
+            f"results on Kafka: {found[0]['scored']:,}, dead letters: {found[0]['dead_letters']:,}; "
+            f"record to result: {latency['p50']:.0f} ms (p50), {latency['p99']:.0f} ms (p99)"
+        )
 
     def _rate(self, state: dict[str, Any]) -> float:
         seconds = time.time() - state["since"] / 1000
@@ -162,7 +188,12 @@ class Show:
         colours = {"SERVING": "green", "REJECTED": "red"}
         for each in versions[:8]:
             colour = colours.get(each["state"], "default")
-            row = (str(each["version"]), f"[{colour}]{each['state']}[/]", each["name"], each["reason"])
+            row = (
+                str(each["version"]),
+                f"[{colour}]{each['state']}[/]",
+                each["name"],
+                each["reason"],
+            )
             table.add_row(*row)
         return table
 

@@ -1,18 +1,20 @@
 """The `repertory` command."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import orjson
 import yaml
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from repertory import __version__
@@ -20,6 +22,9 @@ from repertory.config import ClusterConfig, load_config
 from repertory.errors import RepertoryError
 
 EMBEDDED_BROKER = "127.0.0.1:9092"
+SCORE_AT_ONCE = 1000  # records in one request of `repertory score`
+
+T = TypeVar("T")
 
 console = Console()
 
@@ -95,11 +100,11 @@ def up(config_path: Path, node: str, broker: str | None) -> None:
     asyncio.run(_until_signalled(supervisor.run))
 
 
-async def _until_signalled(body: Callable[[asyncio.Event], Any]) -> None:
+async def _until_signalled(body: Callable[[asyncio.Event], Awaitable[T]]) -> T:
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    await body(stop)
+    return await body(stop)
 
 
 def _refuse_taken_ports(config: ClusterConfig, *, embedded: bool) -> None:
@@ -144,52 +149,61 @@ def publish(
 
     Over Kafka, it is not waited for: `repertory versions` tells what became of it.
     """
-    fields = {
-        "dataType": data_type,
-        "name": name or file.name.partition(".")[0],
-        "description": description or None,
-        "modelType": model_type,
-    }
+    name = name or file.name.partition(".")[0]
     if brokers is not None:
         from repertory.streams.publish import publish_model
 
-        publish_model(file, bootstrap_servers=brokers, topic=topic, **_descriptor(fields))
+        publish_model(
+            file,
+            bootstrap_servers=brokers,
+            topic=topic,
+            data_type=data_type,
+            name=name,
+            description=description,
+            model_type=model_type,
+        )
         console.print(f"published to {topic} at {brokers}")
         return
     from repertory.http.caller import upload
 
-    answer = asyncio.run(upload(url, file, {key: each for key, each in fields.items() if each}))
+    fields = {"dataType": data_type, "name": name, "description": description}
+    fields |= {"modelType": model_type} if model_type else {}
+    answer = asyncio.run(upload(url, file, fields))
     if answer.get("state") == "REJECTED" or "error" in answer:
         raise click.ClickException(str(answer.get("reason") or answer.get("error")))
     console.print(f"[green]{answer['state']}[/] {answer['name']} version {answer['version']}")
 
 
-def _descriptor(fields: dict[str, str | None]) -> dict[str, str | None]:
-    return {
-        "data_type": fields["dataType"],
-        "name": fields["name"],
-        "description": fields["description"],
-        "model_type": fields["modelType"],
-    }
-
-
 @main.command()
 @url_option
 @click.argument("data_type")
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--limit", type=click.IntRange(min=1), help="Score only the first records.")
-def score(url: str, data_type: str, file: Any, limit: int | None) -> None:
-    """Score the records of FILE (CSV with a header, or JSON lines; `-` is standard input).
+def score(url: str, data_type: str, file: Path, limit: int | None) -> None:
+    """Score the records of FILE (CSV with a header, JSON lines, or Parquet).
 
-    Prints one line of JSON for each record, in order.
+    Prints one line of JSON for each record, in order, with the model version that scored it.
     """
     from repertory.http.caller import call
-    from repertory.records_file import parse_records
+    from repertory.streams.tables import read_rows
 
-    records = parse_records(file.read())[:limit]
-    answer = asyncio.run(call(url, "POST", f"/score/{data_type}", {"records": records}))
-    for result in answer["results"]:
-        click.echo(orjson.dumps({"model": answer["model"], **result}))
+    rows = itertools.islice(read_rows(file), limit)
+    while records := [_with_numbers(row) for row in itertools.islice(rows, SCORE_AT_ONCE)]:
+        answer = asyncio.run(call(url, "POST", f"/score/{data_type}", {"records": records}))
+        for result in answer["results"]:
+            click.echo(orjson.dumps({"model": answer["model"], **result}))
+
+
+def _with_numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of CSV, which holds texts, with its numbers as such; empty cells are missing."""
+    return {column: _number(value) for column, value in row.items() if value != ""}
+
+
+def _number(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 @main.command()
@@ -269,6 +283,91 @@ def rollback(url: str, data_type: str, version: int) -> None:
 
     answer = asyncio.run(call(url, "POST", f"/models/{data_type}/rollback", {"version": version}))
     console.print(f"[green]{answer['state']}[/] {answer['name']} version {answer['version']}")
+
+
+@main.command()
+@config_option
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--topic", default="mdata", show_default=True, help="Topic to send to.")
+@click.option("--data-type", default="wine", show_default=True, help="What the records are.")
+@click.option(
+    "--kafka",
+    "brokers",
+    metavar="HOST:PORT",
+    help=f"Brokers; those of cluster.yaml, or else {EMBEDDED_BROKER}, if absent.",
+)
+@click.option("--rate", type=float, help="Records a second; as fast as possible if absent.")
+@click.option("--key", help="Column that gives the key; the row's number if absent.")
+@click.option(
+    "--ignore", multiple=True, default=("quality",), show_default=True, help="Columns to leave out."
+)
+@click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def replay(
+    config_path: Path, brokers: str | None, quiet: bool, data_type: str, **what: Any
+) -> None:
+    """Send the rows of FILE (CSV, JSON lines or Parquet) to Kafka, as records, at a steady rate."""
+    from repertory.streams.replay import Progress as Counts
+    from repertory.streams.replay import Replay
+    from repertory.streams.replay import replay as send
+
+    found = load_config(config_path)
+    if data_type not in found.data_types:
+        known = ", ".join(found.data_types)
+        raise click.ClickException(
+            f"no data type {data_type!r} in {config_path}; there are: {known}"
+        )
+    servers = brokers or found.kafka.bootstrap_servers or EMBEDDED_BROKER
+    kafka = found.kafka.model_copy(update={"bootstrap_servers": servers})
+    with _progress_bar(disable=quiet) as bar:
+        task = bar.add_task(f"to {what['topic']}", total=None)
+
+        def show(counts: Counts) -> None:
+            bar.update(task, completed=counts.sent, total=counts.total)
+
+        async def body(stop: asyncio.Event) -> Counts:
+            wanted = Replay(data_type=data_type, **what)
+            return await send(
+                wanted, kafka=kafka, data_type=found.data_types[data_type], progress=show, stop=stop
+            )
+
+        counts = asyncio.run(_until_signalled(body))
+    console.print(
+        f"{counts.acknowledged:,} records in {counts.seconds:.1f} s, {counts.rate:,.0f}/s"
+    )
+
+
+def _progress_bar(*, disable: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}"),
+        TextColumn("records"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, disable=disable)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, default=9092, show_default=True, help="Port; 0: any free one.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the data here; in a temporary folder if absent.",
+)
+@click.option("--durable", is_flag=True, help="Wait for the disk before acknowledging.")
+def broker(host: str, port: int, data_dir: Path | None, durable: bool) -> None:
+    """Run the embedded broker: one node that speaks Kafka's protocol, for development only."""
+    from repertory.streams.devbroker.broker import DevBroker, run
+    from repertory.streams.devbroker.settings import BrokerSettings
+
+    def announce(started: DevBroker) -> None:
+        where = f"listening on {started.bootstrap_servers}"
+        console.print(f"{where}: a single node for development, not for production")
+
+    settings = BrokerSettings(host=host, port=port, data_dir=data_dir, durable=durable)
+    asyncio.run(run(settings, announce))
 
 
 @main.command()
