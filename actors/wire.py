@@ -138,18 +138,30 @@ class HardenedTransport(TCPTransport):  # type: ignore[misc]
     def _handlePossibleIncoming(self, inc: Any, *args: Any, **kwargs: Any) -> Any:
         if inc is not None:
             inc._rData._deserialize = self._check
-            if (inc._rData._size or 0) > MESSAGE_LIMIT:
-                inc.close()
-                return None
         return super()._handlePossibleIncoming(inc, *args, **kwargs)
 
     def _addedDataToIncoming(self, inc: Any, *args: Any, **kwargs: Any) -> Any:
         inc._rData._deserialize = self._check
+        if not _may_go_on(inc._rData):
+            inc.close()
+            return None
         return super()._addedDataToIncoming(inc, *args, **kwargs)
 
     def _check_XMIT_4_done(self, intent: Any, received: bytes) -> Any:
         intent.ackbuf._deserialize = self._check
-        return super()._check_XMIT_4_done(intent, received)
+        try:
+            return super()._check_XMIT_4_done(intent, received)
+        except ValueError:  # no acknowledgement but garbage, where Thespian would drop the message
+            intent.backoffPause(True)
+            intent.stage = self._XMITStepRetry
+            return self._nextTransmitStep(intent)
+
+
+def _may_go_on(buffer: Any) -> bool:
+    """Tell whether what has come of a frame, which begins with `<size>>`, may become one."""
+    if buffer._size is None:
+        return bool(len(buffer._buf) <= len(str(MESSAGE_LIMIT)))
+    return bool(0 < buffer._size <= MESSAGE_LIMIT)
 
 
 class _HardenedBase(multiprocessCommon):  # type: ignore[misc]
