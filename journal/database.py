@@ -90,7 +90,8 @@ class Database:
         """Read the whole file and raise JournalError when its structure is damaged. Slow."""
         (found, *_), *_ = self.rows("PRAGMA integrity_check(1)")
         if found != "ok":
-            raise JournalError(f"{self.path}: {found}: {_HINTS[sqlite3.SQLITE_CORRUPT]}")
+            what = " ".join(found.split())
+            raise JournalError(f"{self.path}: {what}; {_HINTS[sqlite3.SQLITE_CORRUPT]}")
 
     def _open(self) -> None:
         """1. Refuse files of others and of a newer Repertory. 2. Switch to WAL. 3. Make tables."""

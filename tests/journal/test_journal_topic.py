@@ -1,0 +1,107 @@
+"""Which topics may be a journal."""
+
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from repertory.errors import JournalError
+from repertory.journal import topic as topic_module
+from repertory.journal.kafka import KafkaJournal
+from repertory.streams.devbroker.process import BrokerProcess
+
+KEEP = {"retention.ms": "-1"}
+
+
+@pytest.fixture
+def create(journal_broker: BrokerProcess, topic: str) -> Callable[..., None]:
+    """Create the topic of the test by hand."""
+
+    def create(partitions: int, config: dict[str, str]) -> None:
+        admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+        admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result()
+
+    return create
+
+
+def open_and_close(broker: BrokerProcess, topic: str, *, create: bool = True) -> None:
+    """Open the journal, which checks the topic."""
+    with closing(KafkaJournal(broker.bootstrap_servers, topic, create_topic=create)):
+        pass
+
+
+def test_a_missing_topic_is_created_to_keep_everything(
+    journal_broker: BrokerProcess, topic: str
+) -> None:
+    open_and_close(journal_broker, topic)
+    admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    config = admin.describe_configs([resource])[resource].result()
+    assert len(admin.list_topics(topic).topics[topic].partitions) == 1
+    names = ("cleanup.policy", "retention.ms", "retention.bytes")
+    assert [config[name].value for name in names] == ["delete", "-1", "-1"]
+    assert int(config["max.message.bytes"].value) > 256 << 20
+
+
+def test_a_missing_topic_is_an_error_if_it_may_not_be_created(
+    journal_broker: BrokerProcess, topic: str
+) -> None:
+    for _ in range(2):  # looking for it must not create it either
+        with pytest.raises(JournalError, match=r"is missing; create it, or set kafka\.create_topi"):
+            open_and_close(journal_broker, topic, create=False)
+
+
+def test_a_topic_of_one_partition_that_keeps_everything_is_taken(
+    journal_broker: BrokerProcess, topic: str, create: Callable[..., None]
+) -> None:
+    create(1, KEEP)
+    open_and_close(journal_broker, topic, create=False)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "config", "reason"),
+    [
+        (3, KEEP, "has 3 partitions.*name another topic in kafka.models_topic"),
+        (1, KEEP | {"cleanup.policy": "compact"}, "is compacted.*mend it: kafka-configs.sh"),
+        (1, {}, "has retention.ms=604800000.*mend it: kafka-configs.sh .*retention.ms=-1"),
+        (1, KEEP | {"retention.bytes": "1000"}, "has retention.bytes=1000.*mend it"),
+    ],
+)
+def test_a_topic_that_would_lose_order_or_entries_is_refused(
+    journal_broker: BrokerProcess,
+    topic: str,
+    create: Callable[..., None],
+    partitions: int,
+    config: dict[str, str],
+    reason: str,
+) -> None:
+    create(partitions, config)
+    with pytest.raises(JournalError, match=f"topic '{topic}' at .*{reason}"):
+        open_and_close(journal_broker, topic)
+
+
+def test_the_broker_that_does_not_answer_is_named(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_module, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(JournalError, match=r"at 127\.0\.0\.1:1: no broker answers: .*refused"):
+        KafkaJournal("127.0.0.1:1", topic)
+
+
+def test_who_is_not_let_in_is_told_so_without_the_password(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_module, "ANSWER_SECONDS", 1.0)
+    security = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "anna",
+        "sasl.password": "not-hers",
+    }
+    with (
+        BrokerProcess(options=["--user", "anna:hers"]) as broker,
+        pytest.raises(JournalError, match="uthentication") as caught,
+    ):
+        KafkaJournal(broker.bootstrap_servers, topic, security)
+    assert "not-hers" not in str(caught.value)

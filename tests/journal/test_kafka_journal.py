@@ -1,0 +1,218 @@
+"""The Kafka journal: messages of other clients, transactions, and brokers that come and go."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from repertory.errors import JournalError
+from repertory.journal.journal import Entry, Journal
+from repertory.journal.kafka import KafkaJournal
+from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.streams.devbroker.process import BrokerProcess
+
+Open = Callable[[], Journal]
+ReadAll = Callable[[Journal], list[Entry]]
+WINE = ModelDescriptor(dataType="wine", name="forest", data=b"trees").SerializeToString()
+
+
+@pytest.fixture
+def publish(journal_broker: BrokerProcess, topic: str) -> Callable[..., None]:
+    """Publish a message as a client that knows nothing of journals."""
+    producer = Producer({"bootstrap.servers": journal_broker.bootstrap_servers})
+
+    def publish(value: bytes | None, key: bytes | None = None) -> None:
+        producer.produce(topic, value, key)
+        assert producer.flush(20) == 0
+
+    return publish
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """A broker that the test may kill; it keeps its data."""
+    with BrokerProcess(data_dir=tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "data_type"),
+    [
+        (WINE, None, "wine"),
+        (WINE, b"some-key", "wine"),
+        (b"\xff no descriptor", None, ""),
+        (b"\xff no descriptor", b"wine", "wine"),
+        (b"\xff no descriptor", b"\xfe\xff", ""),
+        (b"", None, ""),
+        (None, b"wine", "wine"),
+        (None, None, ""),
+    ],
+)
+def test_a_message_of_any_client_is_an_entry(
+    open_kafka: Open,
+    publish: Callable[..., None],
+    value: bytes | None,
+    key: bytes | None,
+    data_type: str,
+) -> None:
+    journal = open_kafka()
+    publish(value, key)
+    (entry,) = journal.read(0)
+    assert (entry.position, entry.data_type, entry.descriptor) == (1, data_type, value or b"")
+    assert journal.get(1) == entry
+
+
+def test_other_clients_can_read_what_is_appended(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    journal = open_kafka()
+    journal.append("wine", WINE, origin="http/17")
+    journal.roll_back("wine", 1)
+    settings = {"bootstrap.servers": journal_broker.bootstrap_servers, "group.id": "others"}
+    with closing(Consumer(settings)) as consumer:
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        model, roll_back = (consumer.poll(20) for _ in range(2))
+    assert model is not None
+    assert (model.key(), model.value()) == (b"wine", WINE)
+    assert ("repertory-origin", b"http/17") in (model.headers() or [])
+    assert roll_back is not None
+    assert ("repertory-rollback-to", b"1") in (roll_back.headers() or [])
+    assert ModelDescriptor.FromString(roll_back.value() or b"") == ModelDescriptor(dataType="wine")
+
+
+def test_a_large_model_is_appended_and_read(open_kafka: Open) -> None:
+    journal = open_kafka()
+    content = bytes(30 << 20)
+    assert journal.append("wine", content).position == 1
+    (entry,) = journal.read(0)
+    assert entry.descriptor == content
+
+
+def test_a_model_over_the_limit_is_refused_at_once(
+    journal_broker: BrokerProcess, topic: str
+) -> None:
+    with closing(KafkaJournal(journal_broker.bootstrap_servers, topic, max_bytes=1000)) as journal:
+        with pytest.raises(JournalError, match=r"too large; raise max\.message\.bytes"):
+            journal.append("wine", bytes(2 << 20))
+        assert journal.append("wine", bytes(1000)).position == 1
+
+
+def test_only_committed_messages_are_entries(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    journal = open_kafka()
+    producer = _transactional(journal_broker)
+    seen: list[Entry] = []
+    for end in (producer.abort_transaction, producer.commit_transaction) * 2:
+        producer.begin_transaction()
+        producer.produce(topic, WINE)
+        producer.flush(20)
+        assert journal.read(seen[-1].position if seen else 0) == []
+        end(20)
+        seen += journal.read(seen[-1].position if seen else 0)
+    # Each transaction has two offsets: the message, and the marker of its end.
+    assert [entry.position for entry in seen] == [3, 7]
+    assert [position for position in range(1, 10) if journal.get(position)] == [3, 7]
+
+
+def test_an_open_transaction_of_others_hides_what_follows_but_is_no_loss(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    journal = open_kafka()
+    producer = _transactional(journal_broker)
+    producer.begin_transaction()
+    producer.produce(topic, b"theirs")
+    producer.flush(20)
+    ours = journal.append("wine", WINE)
+    assert journal.read(ours.position) == []
+    producer.abort_transaction(20)
+    assert list(journal.read(0)) == [ours]
+
+
+def _transactional(broker: BrokerProcess) -> Producer:
+    producer = Producer(
+        {"bootstrap.servers": broker.bootstrap_servers, "transactional.id": uuid.uuid4().hex}
+    )
+    producer.init_transactions(20)
+    return producer
+
+
+def test_entries_that_somebody_removed_are_a_gap(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    journal = open_kafka()
+    entries = [journal.append("wine", bytes([number])) for number in range(4)]
+    admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+    admin.delete_records([TopicPartition(topic, 0, 2)])[TopicPartition(topic, 0)].result()
+    assert list(open_kafka().read(0)) == entries[2:]
+    assert journal.get(2) is None
+
+
+def test_a_topic_that_was_made_anew_is_not_read_on(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    open_kafka().append("wine", WINE)
+    with pytest.raises(JournalError, match="ends at offset 1, but was read up to 5 before"):
+        open_kafka().read(5)
+
+
+def test_a_broker_that_was_killed_is_waited_for(
+    own_broker: BrokerProcess, read_all: ReadAll
+) -> None:
+    with closing(KafkaJournal(own_broker.bootstrap_servers, "models")) as journal:
+        entries = [journal.append("wine", WINE) for _ in range(3)]
+        assert list(journal.read(0, limit=1)) == entries[:1]
+        own_broker.kill()
+        with ThreadPoolExecutor() as elsewhere:
+            appending = elsewhere.submit(journal.append, "wine", WINE)
+            own_broker.start()
+        entries.append(appending.result())
+        assert read_all(journal) == entries
+
+
+def test_silent_brokers_are_like_a_quiet_topic_until_the_patience_ends(
+    own_broker: BrokerProcess,
+) -> None:
+    servers = own_broker.bootstrap_servers
+    with (
+        closing(KafkaJournal(servers, "models")) as writer,
+        closing(KafkaJournal(servers, "models", patience=1)) as journal,
+    ):
+        entry = writer.append("wine", WINE)
+        assert list(journal.read(0)) == [entry]
+        own_broker.kill()
+        assert journal.read(1, timeout=0.2) == []
+        with pytest.raises(JournalError, match=f"{servers}: no answer for .*start the brokers"):
+            journal.read(1, timeout=2)
+        own_broker.start()
+        again = writer.append("wine", WINE)
+        assert list(journal.read(1, timeout=20)) == [again]
+
+
+def test_entries_that_are_known_are_not_passed_over_in_silence(own_broker: BrokerProcess) -> None:
+    servers = own_broker.bootstrap_servers
+    with (
+        closing(KafkaJournal(servers, "models", patience=1)) as journal,
+        closing(KafkaJournal(servers, "models", patience=1)) as reader,
+    ):
+        journal.append("wine", WINE)
+        own_broker.kill()
+        with pytest.raises(JournalError, match="no answer"):
+            journal.get(1)
+        with pytest.raises(JournalError, match=f"{servers}: "):
+            reader.read(0)
+
+
+def test_an_append_that_nobody_acknowledges_is_an_error(own_broker: BrokerProcess) -> None:
+    servers = own_broker.bootstrap_servers
+    with closing(KafkaJournal(servers, "models", patience=1)) as journal:
+        own_broker.kill()
+        with pytest.raises(JournalError, match=f"{servers}: an append failed: .*start the brokers"):
+            journal.append("wine", WINE)
+        own_broker.start()
+        assert journal.read(0, timeout=0.1) == []
