@@ -96,8 +96,12 @@ class Ensemble:
     ) -> list[tuple[Node, Slot]]:
         """Lay out the tests that choose a child of `node`; return the children with their slots."""
         chosen = [c for c in node.children if c.predicate != Constant(False)]
-        if on_unknown == "defaultChild" and not _is_simple(chosen):
-            return self._choice(node, chosen, slot, last)
+        if on_unknown == "defaultChild" and any(_can_be_unknown(c.predicate) for c in chosen):
+            default = _default(node)
+            if default not in chosen:
+                chosen.append(default)
+            if not _is_simple(chosen):
+                return self._choice(default, chosen, slot, last)
         placed = []
         for index, child in enumerate(chosen):
             if child.predicate == Constant(True):
@@ -123,17 +127,17 @@ class Ensemble:
         return placed
 
     def _choice(
-        self, node: Node, chosen: list[Node], slot: Slot, last: Node | None
+        self, default: Node, chosen: list[Node], slot: Slot, last: Node | None
     ) -> list[tuple[Node, Slot]]:
         """Choose among children by a computed column that holds the number of the child."""
         graph = self._graph
-        default = graph.number(float(chosen.index(_default(node))))
+        instead = graph.number(float(chosen.index(default)))
         choice = graph.number(-1.0)
         for index, child in reversed(list(enumerate(chosen))):
             column = truth(child.predicate, graph)
             choice = graph.where(graph.holds(column.tensor), graph.number(float(index)), choice)
             if column.missing:
-                choice = graph.where(graph.is_missing(column.tensor), default, choice)
+                choice = graph.where(graph.is_missing(column.tensor), instead, choice)
         column = Column(choice, column.data_type, missing=False)
         none, slot = self._put_test(_Test(column, _LEQ, -0.5), slot)
         self._put_leaf(none, last)
@@ -259,9 +263,7 @@ def _default(node: Node) -> Node:
 
 
 def _is_simple(children: list[Node]) -> bool:
-    """Tell whether one test, with missing values on one of its sides, chooses among the children."""
-    if not any(_can_be_unknown(child.predicate) for child in children):
-        return True
+    """Tell whether one test chooses among children, missing values being on one of its sides."""
     if len(children) != 2:
         return False
     first, second = (child.predicate for child in children)

@@ -102,6 +102,20 @@ class Graph:
             return INPUT
         return self.concat(columns)
 
+    def linear(self, matrix: str, weights: NDArray[np.float64], constants: Sequence[float]) -> str:
+        """Return matrix @ weights + constants.
+
+        As Gemm: ONNX Runtime folds constant factors around a MatMul into a float32 attribute of it.
+        """
+        return self.op("Gemm", self.rows(matrix), self.constant(weights), self.row(constants))
+
+    def ascending(self, matrix: str, width: int) -> str:
+        """Return each row of a matrix of that width in ascending order."""
+        name = self.fresh()
+        sizes = self.integers([width])
+        node = helper.make_node("TopK", [matrix, sizes], [name, self.fresh()], axis=1, largest=0)
+        return self.add(node)
+
     def column(self, matrix: str, index: int) -> str:
         """Return one column [n, 1] of a matrix."""
         return self.op("Gather", matrix, self.integers([index]), axis=1)

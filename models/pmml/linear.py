@@ -31,21 +31,20 @@ class LinearPredictors:
     def is_trivial(self, predictor: int) -> bool:
         """Tell whether a predictor is zero for every record."""
         return self._constants[predictor] == 0.0 and not any(
-            predictor in coefficients for coefficients in self._terms.values()
+            coefficients.get(predictor, 0.0) != 0.0 for coefficients in self._terms.values()
         )
 
     def matrix(self) -> str:
         """Return the predictors, [n, count]."""
         graph = self._graph
-        constants = graph.row(self._constants.tolist())
         if not self._terms:
-            return constants
+            return graph.row(self._constants.tolist())
         weights = np.zeros((len(self._terms), len(self._constants)))
         for place, coefficients in enumerate(self._terms.values()):
             for predictor, coefficient in coefficients.items():
                 weights[place, predictor] = coefficient
         terms = graph.matrix_of(list(self._terms))
-        return graph.plus(graph.op("MatMul", terms, graph.constant(weights)), constants)
+        return graph.linear(terms, weights, self._constants.tolist())
 
 
 def product(graph: Arithmetic, factors: Sequence[str]) -> str:

@@ -67,7 +67,7 @@ def ballots(graph: Arithmetic, labels: str, count: int) -> list[str]:
 
 def median(graph: Arithmetic, values: str, count: int) -> str:
     """Return the median of each row; NaN where one value is."""
-    ordered = graph.op("TopK", values, graph.integers([count]), axis=1, largest=0)
+    ordered = graph.ascending(graph.rows(values), count)
     middle = graph.column(ordered, count // 2)
     if count % 2 == 0:
         both = graph.plus(graph.column(ordered, count // 2 - 1), middle)

@@ -157,9 +157,8 @@ class _Network:
         for place, row in enumerate(connections):
             for source, weight in row.items():
                 weights[source, place] = weight
-        biases = graph.row([neuron.number("bias", 0.0) for neuron in neurons])
-        product = graph.op("MatMul", self._sources(used), graph.constant(weights))
-        return graph.plus(product, biases)
+        biases = [neuron.number("bias", 0.0) for neuron in neurons]
+        return graph.linear(self._sources(used), weights, biases)
 
     def _activated(self, name: str, layer: Element, z: str) -> str:
         graph = self._graph

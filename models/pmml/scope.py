@@ -14,9 +14,9 @@ from repertory.models.pmml.xml import Element
 Thunk = Callable[[], Column]
 
 
-# More expressions than any real document has: a guard against functions that call each other twice
-# over, level upon level.
-_MOST_EXPRESSIONS: Final = 500_000
+# More calls than any real document makes: a guard against functions that call each other twice over,
+# level upon level.
+_MOST_CALLS: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -30,15 +30,13 @@ class Context:
     dictionary: Dictionary
     functions: dict[str, Element] = field(default_factory=dict)  # <DefineFunction> by name
     unchecked: frozenset[str] = frozenset()
-    expressions: int = 0
+    calls: int = 0
 
-    def count_expression(self) -> None:
-        """Count an expression that is compiled. Raises ModelRejected when they are too many."""
-        self.expressions += 1
-        if self.expressions > _MOST_EXPRESSIONS:
-            raise ModelRejected(
-                f"its functions expand to more than {_MOST_EXPRESSIONS} expressions"
-            )
+    def count_call(self) -> None:
+        """Count a call of a defined function. Raises ModelRejected when there are too many."""
+        self.calls += 1
+        if self.calls > _MOST_CALLS:
+            raise ModelRejected(f"its functions expand to more than {_MOST_CALLS} calls")
 
 
 @dataclass(slots=True)

@@ -84,7 +84,6 @@ def find_expression(element: Element) -> Element:
 
 def expression(element: Element, scope: Scope) -> Column:
     """Compile an expression. Raises NotCompiled or ModelRejected."""
-    scope.context.count_expression()
     return _COMPILERS[element.tag](element, scope)
 
 
@@ -236,6 +235,7 @@ def _apply(element: Element, scope: Scope) -> Column:
 
 def _call_defined(element: Element, arguments: list[Column], scope: Scope, where: str) -> Column:
     """Compile the body of a <DefineFunction> with its parameters bound to arguments."""
+    scope.context.count_call()
     _DEFINE.check(element)
     parameters = [_PARAMETER.check(field) for field in element.find_all("ParameterField")]
     if len(parameters) != len(arguments):

@@ -31,7 +31,7 @@ class ClassShare:
     confidence: float | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """A node: when it is taken, what it predicts, where it leads."""
 
