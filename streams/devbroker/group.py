@@ -15,7 +15,7 @@ STABLE      each member has its assignment        -> PREPARING, EMPTY
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from repertory.streams.devbroker.group_messages import (
@@ -119,7 +119,7 @@ class Group:
         if self.state is State.STABLE:
             self._answer(ticket, Synced(assignment=member.assignment))
             return self._due()
-        self._unpark_sync(member, ErrorCode.REBALANCE_IN_PROGRESS)
+        self._unpark_sync(member, ErrorCode.REBALANCE_IN_PROGRESS, now)
         member.syncing = ticket
         if member.member_id == self.leader:
             self._assign(plan, now)
@@ -172,7 +172,7 @@ class Group:
         """Forget a parked request whose connection broke: whoever joined is gone."""
         for member in list(self.members.values()):
             if member.syncing == ticket:
-                member.syncing = None
+                member.syncing, member.seen = None, now
             if member.joining == ticket:
                 member.joining = None
                 if not member.static:
@@ -224,7 +224,8 @@ class Group:
 
     def _rejoin(self, member: Member, request: Join, ticket: Ticket, *, now: float) -> None:
         same = member.join.protocols == request.protocols
-        member.join, member.seen = request, now
+        member.join = replace(request, instance_id=member.join.instance_id)
+        member.seen = now
         is_leader = member.member_id == self.leader
         settled = self.state is State.COMPLETING or (self.state is State.STABLE and not is_leader)
         if same and settled:  # the answer was lost on its way
@@ -236,8 +237,8 @@ class Group:
         """Give a static member's place to the process that came back under its name."""
         assert request.instance_id is not None
         old = self.members[self._static[request.instance_id]]
-        self._unpark_join(old, ErrorCode.FENCED_INSTANCE_ID)
-        self._unpark_sync(old, ErrorCode.FENCED_INSTANCE_ID)
+        self._unpark_join(old, ErrorCode.FENCED_INSTANCE_ID, now)
+        self._unpark_sync(old, ErrorCode.FENCED_INSTANCE_ID, now)
         former_leader = self.leader
         member = Member(
             self._new_member_id(request.instance_id), request, now, assignment=old.assignment
@@ -264,7 +265,7 @@ class Group:
             self._park_join(member, ticket, now)
 
     def _park_join(self, member: Member, ticket: Ticket, now: float) -> None:
-        self._unpark_join(member, ErrorCode.REBALANCE_IN_PROGRESS)
+        self._unpark_join(member, ErrorCode.REBALANCE_IN_PROGRESS, now)
         member.joining = ticket
         self.protocol_type = member.join.protocol_type
         if self.state is State.EMPTY:
@@ -280,7 +281,7 @@ class Group:
 
     def _prepare(self, now: float) -> None:
         for member in self.members.values():
-            self._unpark_sync(member, ErrorCode.REBALANCE_IN_PROGRESS)
+            self._unpark_sync(member, ErrorCode.REBALANCE_IN_PROGRESS, now)
         self.state = State.PREPARING
         self._deadline = now + self._rebalance_timeout()
         self._complete_if_all_joined(now)
@@ -293,7 +294,7 @@ class Group:
         """Begin the next generation with those who joined."""
         self._gathering = False
         for member in [m for m in self.members.values() if m.joining is None and not m.static]:
-            self._forget(member)
+            self._forget(member, now)
         if not self.members:
             self._empty()
             return
@@ -323,7 +324,7 @@ class Group:
     def _remove(self, member: Member, now: float) -> None:
         if member.member_id not in self.members:
             return
-        self._forget(member)
+        self._forget(member, now)
         if not self.members:
             self._empty()
         elif self.state is State.PREPARING:
@@ -331,12 +332,12 @@ class Group:
         else:
             self._prepare(now)
 
-    def _forget(self, member: Member) -> None:
+    def _forget(self, member: Member, now: float) -> None:
         self.members.pop(member.member_id, None)
         if self._static.get(member.join.instance_id or "") == member.member_id:
             del self._static[member.join.instance_id or ""]
-        self._unpark_join(member, ErrorCode.UNKNOWN_MEMBER_ID)
-        self._unpark_sync(member, ErrorCode.UNKNOWN_MEMBER_ID)
+        self._unpark_join(member, ErrorCode.UNKNOWN_MEMBER_ID, now)
+        self._unpark_sync(member, ErrorCode.UNKNOWN_MEMBER_ID, now)
 
     def _empty(self) -> None:
         self.state = State.EMPTY
@@ -395,15 +396,15 @@ class Group:
             ),
         )
 
-    def _unpark_join(self, member: Member, error: ErrorCode) -> None:
+    def _unpark_join(self, member: Member, error: ErrorCode, now: float) -> None:
         if member.joining is not None:
             self._answer(member.joining, Joined(error=error, member_id=member.member_id))
-            member.joining = None
+            member.joining, member.seen = None, now
 
-    def _unpark_sync(self, member: Member, error: ErrorCode) -> None:
+    def _unpark_sync(self, member: Member, error: ErrorCode, now: float) -> None:
         if member.syncing is not None:
             self._answer(member.syncing, Synced(error=error))
-            member.syncing = None
+            member.syncing, member.seen = None, now
 
     def _answer(self, ticket: Ticket, answer: Joined | Synced) -> None:
         self._answers.append((ticket, answer))
