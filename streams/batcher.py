@@ -10,8 +10,9 @@ from repertory.streams.record import Record
 # batch keeps the router's loop from the others.
 BATCH_BYTES = 4 * 1024 * 1024
 
-# Enough for the scoring of one batch to overlap with the reading of the next ones.
+# Enough for scoring to overlap with reading: so many batches, and what comes in a tenth of a second.
 QUEUE_BATCHES = 8
+QUEUE_RECORDS = 4096
 QUEUE_BYTES = 32 * 1024 * 1024
 
 
@@ -21,6 +22,7 @@ class Batcher:
     def __init__(self, max_batch: int, max_delay: float) -> None:
         self._max_batch = max_batch
         self._max_delay = max_delay
+        self._most = max(QUEUE_BATCHES * max_batch, QUEUE_RECORDS)
         self._waiting: deque[tuple[float, Record]] = deque()
         self._bytes = 0
 
@@ -30,15 +32,12 @@ class Batcher:
     @property
     def full(self) -> bool:
         """Whether no more records should be added: memory is bounded."""
-        return len(self._waiting) >= QUEUE_BATCHES * self._max_batch or self._bytes >= QUEUE_BYTES
+        return len(self._waiting) >= self._most or self._bytes >= QUEUE_BYTES
 
     @property
     def has_room(self) -> bool:
         """Whether it is half empty: worth to be filled again."""
-        return (
-            2 * len(self._waiting) <= QUEUE_BATCHES * self._max_batch
-            and 2 * self._bytes <= QUEUE_BYTES
-        )
+        return 2 * len(self._waiting) <= self._most and 2 * self._bytes <= QUEUE_BYTES
 
     def add(self, records: Iterable[Record], now: float) -> None:
         """Queue records that came at the time `now` (seconds, any clock)."""

@@ -24,7 +24,7 @@ from repertory.streams.topics import Topic
 COMMIT_SECONDS = 0.5
 # A lane that is full gets this long to find room before its partitions are paused: a pause throws
 # away what librdkafka has read ahead, and no other lane goes hungry in so short a time.
-PATIENCE_SECONDS = 0.05
+PATIENCE_SECONDS = 0.1
 # What is in flight is waited for when partitions are given up, and at the end of the process.
 REVOKE_SECONDS = 2.0
 DRAIN_SECONDS = 1.8

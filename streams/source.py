@@ -14,7 +14,7 @@ from repertory.config import Kafka
 from repertory.errors import RepertoryError
 from repertory.streams.claims import Claims, Place
 
-READ_AT_MOST = 2000
+READ_AT_MOST = 1000
 # How long one read waits for a record: commands to the consumer wait for its end.
 READ_SECONDS = 0.05
 # A process that died is back in a second or two and takes its partitions up again at once, since
@@ -227,6 +227,11 @@ def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, An
     return {
         "session.timeout.ms": SESSION_MS,
         "heartbeat.interval.ms": SESSION_MS // 4,
+        # A partition that is resumed waits for the request under way to come back first.
+        "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 20,
+        # What is read ahead is thrown away when a partition is paused.
+        "fetch.message.max.bytes": 256 * 1024,
         "queued.min.messages": 10_000,
         "queued.max.messages.kbytes": 16 * 1024,
         "reconnect.backoff.max.ms": 1000,

@@ -7,6 +7,8 @@ from typing import Any
 
 from ddsketch import DDSketch
 
+from repertory.errors import FailureCode
+
 RELATIVE_ACCURACY = 0.01
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 # Latencies are of the last half to one minute: those of a backlog must not stand there for ever.
@@ -28,10 +30,10 @@ class StreamStatistics:
         self._latency = DDSketch(RELATIVE_ACCURACY)
         self._before = DDSketch(RELATIVE_ACCURACY)
 
-    def count_failure(self, code: str) -> None:
+    def count_failure(self, code: FailureCode) -> None:
         """Count a record that became a dead letter."""
         self.dead_letters += 1
-        self.failed[code] += 1
+        self.failed[code.value] += 1
 
     def acknowledged(self, latencies: Iterable[int]) -> None:
         """Note from a record's timestamp to the acknowledgement of its result, milliseconds."""

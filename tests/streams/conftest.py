@@ -1,0 +1,290 @@
+"""What the tests of the Kafka face share: a broker, a node that serves, faces, and topics to look at."""
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from repertory.actors.client import RouterClient
+from repertory.actors.lifeline import die_with_parent
+from repertory.actors.local_node import LocalNode, wait_until
+from repertory.config import ClusterConfig, NodePaths, load_config
+from repertory.protos.results_pb2 import DeadLetter, ScoredRecord
+from repertory.streams.devbroker.process import BrokerProcess
+
+ROOT = Path(__file__).parent.parent.parent
+FOREST = ROOT / "examples" / "wine" / "models" / "02-random-forest.onnx"
+PARTITIONS = 4
+
+
+@dataclass
+class Face:
+    """The Kafka face in a process of its own."""
+
+    config_path: Path
+    node: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Face":
+        """Start it, and do not wait."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "repertory.streams.face"),
+                    *("--config", str(self.config_path), "--node", self.node),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
+            )
+        return self
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> int:
+        """End it in order and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+    def says(self, text: str) -> int:
+        """Return how often a text is in its log."""
+        return self.log.read_text().count(text)
+
+
+@dataclass
+class World:
+    """A broker, a node, and topics of this test's own; two data types, `wine` and `late`."""
+
+    broker: BrokerProcess
+    node: LocalNode
+    prefix: str
+    folder: Path
+    faces: list[Face] = field(default_factory=list)
+    _watcher: Consumer | None = None
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The configuration of the faces."""
+        return load_config(self.config_path)
+
+    @property
+    def config_path(self) -> Path:
+        """Its file; faces of several nodes meet at the door of the one node."""
+        path = self.folder / "faces.yaml"
+        if not path.exists():
+            document = yaml.safe_load(self.node.config_path.read_text())
+            document["nodes"] = {"a": {}, "b": {}}
+            document["kafka"] = {
+                "bootstrap_servers": self.broker.bootstrap_servers,
+                "group_id": self.prefix,
+                "models_topic": f"{self.prefix}-models",
+                "results_topic": f"{self.prefix}-results",
+                "dead_letters_topic": f"{self.prefix}-dead",
+            }
+            for name, data_type in document["data_types"].items():
+                data_type["topics"] = [f"{self.prefix}-{name}"]
+            path.write_text(yaml.safe_dump(document))
+        return path
+
+    def topic(self, name: str) -> str:
+        """Return this test's topic of a name: a data type, `results`, `dead` or `models`."""
+        return f"{self.prefix}-{name}"
+
+    def start_face(self, node: str = "a") -> Face:
+        """Start a face."""
+        # All faces meet at the door of the one node.
+        door = NodePaths(self.config, node).router_door
+        if door != self.node.paths.router_door and not door.is_symlink():
+            door.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            door.symlink_to(self.node.paths.router_door)
+        face = Face(self.config_path, node, self.folder / f"face-{node}.log").start()
+        self.faces.append(face)
+        return face
+
+    def create_topics(self, *names: str, **config: str) -> None:
+        """Create topics of four partitions; without names, those of the records."""
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap_servers})
+        new = [
+            NewTopic(self.topic(name), PARTITIONS, config=config)
+            for name in names or self.config.data_types
+        ]
+        for future in admin.create_topics(new).values():
+            future.result()
+
+    def producer(self) -> Producer:
+        """Return a producer."""
+        return Producer({"bootstrap.servers": self.broker.bootstrap_servers, "linger.ms": 1})
+
+    def produce(
+        self, name: str, values: Sequence[bytes | None], *, partition: int | None = None
+    ) -> None:
+        """Write records, number by number to the partitions in turn, their number as their key."""
+        producer = self.producer()
+        for number, value in enumerate(values):
+            place = number % PARTITIONS if partition is None else partition
+            producer.produce(self.topic(name), value, str(number), partition=place)
+        assert producer.flush(20) == 0
+
+    def consumed(self, name: str = "wine") -> bool:
+        """Whether the group has committed all of a topic."""
+        if self._watcher is None:
+            self._watcher = self._consumer(self.prefix)  # which asks, but does not join
+        places = self._places(self._watcher, self.topic(name))
+        committed = self._watcher.committed(places, timeout=10)
+        ends = [self._watcher.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        return [max(0, place.offset) for place in committed] == ends
+
+    def count(self, name: str) -> int:
+        """Return how many messages a topic has; 0 when there is no such topic."""
+        if self._watcher is None:
+            self._watcher = self._consumer(self.prefix)
+        if self.topic(name) not in self._watcher.list_topics(timeout=10).topics:
+            return 0
+        places = self._places(self._watcher, self.topic(name))
+        return sum(self._watcher.get_watermark_offsets(each, timeout=10)[1] for each in places)
+
+    def wait_count(self, name: str, count: int, timeout: float = 30) -> None:
+        """Wait until a topic has at least so many messages."""
+        wait_until(lambda: self.count(name) >= count, f"{count} messages in {name}", timeout)
+
+    def close(self) -> None:
+        """End the faces."""
+        for face in self.faces:
+            face.kill()
+        if self._watcher is not None:
+            self._watcher.close()
+
+    def wait_consumed(self, name: str = "wine", timeout: float = 30) -> None:
+        """Wait until the group has committed all of a topic."""
+        wait_until(lambda: self.consumed(name), f"all of {name} is committed", timeout)
+
+    def read(self, name: str) -> list[Message]:
+        """Return all messages of a topic, partition by partition."""
+        consumer = self._consumer(f"{self.prefix}-reader")
+        try:
+            places = self._places(consumer, self.topic(name))
+            ends = [consumer.get_watermark_offsets(place, timeout=10) for place in places]
+            consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in places])
+            messages: list[Message] = []
+            deadline = time.monotonic() + 30
+            while len(messages) < sum(high - low for low, high in ends):
+                assert time.monotonic() < deadline, f"{name} cannot be read"
+                message = consumer.poll(1)
+                if message is not None and message.error() is None:
+                    messages.append(message)
+        finally:
+            consumer.close()
+        return sorted(messages, key=lambda m: (m.partition() or 0, m.offset() or 0))
+
+    def results(self) -> list[ScoredRecord]:
+        """Return all results, partition by partition."""
+        return [ScoredRecord.FromString(value_of(m)) for m in self.read("results")]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return all dead letters, partition by partition."""
+        return [DeadLetter.FromString(value_of(m)) for m in self.read("dead")]
+
+    def ask(self, subject: str, **data: Any) -> dict[str, Any]:
+        """Ask the node's router."""
+
+        async def body() -> dict[str, Any]:
+            async with RouterClient(self.node.paths.router_door, role="test") as client:
+                return await client.ask(subject, timeout=60, **data)
+
+        return asyncio.run(body())
+
+    def _consumer(self, group: str) -> Consumer:
+        return Consumer({"bootstrap.servers": self.broker.bootstrap_servers, "group.id": group})
+
+    def _places(self, consumer: Consumer, topic: str) -> list[TopicPartition]:
+        found = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return [TopicPartition(topic, number) for number in found]
+
+
+def value_of(message: Message) -> bytes:
+    """Return the bytes of a message that has some."""
+    return cast(bytes, message.value())
+
+
+def publish(node: LocalNode, data_type: str, file: Path) -> dict[str, Any]:
+    """Publish a model and wait until it serves."""
+    copy = node.paths.spool / f"{data_type}-{time.monotonic_ns()}"
+    copy.write_bytes(file.read_bytes())
+
+    async def body() -> dict[str, Any]:
+        async with RouterClient(node.paths.router_door, role="test") as client:
+            return await client.ask(
+                "publish",
+                timeout=60,
+                data_type=data_type,
+                name=file.name.partition(".")[0],
+                content_file=str(copy),
+                wait=True,
+            )
+
+    return asyncio.run(body())
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    """A broker that keeps its data over restarts, and creates no topics by itself."""
+    folder = tmp_path_factory.mktemp("broker")
+    with BrokerProcess(data_dir=folder, options=["--partitions", "0"]) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def serving_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode]:
+    """A node without faces; the random forest serves `wine`, and nothing serves `late`."""
+    folder = tmp_path_factory.mktemp("node")
+    document = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    types = document["data_types"]
+    types["wine"] |= {"topics": [], "max_batch": 64}
+    types["late"] = {**types["wine"], "required": False}
+    document |= {"data_dir": str(folder / "data"), "http": {"enabled": False}}
+    (folder / "cluster.yaml").write_text(yaml.safe_dump(document))
+    node = LocalNode(folder / "cluster.yaml", log=folder / "node.log")
+    node.start()
+    try:
+        wait_until(node.paths.router_door.exists, "the router's door is open", 60)
+        assert publish(node, "wine", FOREST)["state"] == "SERVING"
+        yield node
+    finally:
+        node.stop()
+        node.wait_gone()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def world(kafka_broker: BrokerProcess, serving_node: LocalNode, tmp_path: Path) -> Iterator[World]:
+    """Topics and faces of the test's own; the faces end with it."""
+    made = World(kafka_broker, serving_node, f"t{os.getpid()}-{next(_numbers)}", tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(name="publish")
+def publish_fixture(serving_node: LocalNode) -> Callable[[str, Path], dict[str, Any]]:
+    """Publish a model for a data type, and wait until it serves."""
+    return lambda data_type, file: publish(serving_node, data_type, file)
