@@ -23,7 +23,7 @@ from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 ROOT = Path(__file__).parents[2]
 WINES = ROOT / "examples" / "wine" / "data" / "winequality-red.csv"
-FEATURES = tuple(WINES.open().readline().split(","))[:11]
+FEATURES = tuple(WINES.read_text().partition("\n")[0].split(","))[:11]
 MODEL_TYPES = {
     ".pmml": ModelDescriptor.PMML,
     ".onnx": ModelDescriptor.ONNX,
