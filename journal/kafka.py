@@ -29,6 +29,7 @@ _ROLLBACK = "repertory-rollback-to"
 _ORIGIN = "repertory-origin"
 
 _ENVELOPE_BYTES = MEBIBYTE  # room for what surrounds a model's content in a message
+_LARGEST_MESSAGE = 1_000_000_000  # that librdkafka can be configured for
 _KEY = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # a key that may be a data type
 _VERSION = re.compile(rb"[1-9][0-9]{0,18}")
 
@@ -58,7 +59,7 @@ class KafkaJournal:
         self._where = f"topic {topic!r} at {bootstrap_servers}"
         self._topic = topic
         self._patience = patience
-        self._max_bytes = max_bytes + _ENVELOPE_BYTES
+        self._max_bytes = min(max_bytes + _ENVELOPE_BYTES, _LARGEST_MESSAGE)
         self._properties: dict[str, Any] = {
             "client.id": "repertory-journal",
             "reconnect.backoff.max.ms": 1000,  # by default, brokers that are back wait for 10 s

@@ -51,7 +51,12 @@ class _Topic:
         self.where = f"topic {name!r} at {properties['bootstrap.servers']}"
         self._cause = ""  # what librdkafka said last
         settings: dict[str, Any] = {**properties, "error_cb": self._note}
-        self._admin = AdminClient(settings, logger=logging.getLogger(__name__))
+        try:
+            self._admin = AdminClient(settings, logger=logging.getLogger(__name__))
+        except KafkaException as error:
+            raise JournalError(
+                f"{self.where}: {error.args[0].str()}; mend kafka.properties"
+            ) from error
 
     def partitions(self) -> int | None:
         """Return how many there are; None when the topic is missing."""

@@ -89,6 +89,24 @@ def test_the_broker_that_does_not_answer_is_named(
         KafkaJournal("127.0.0.1:1", topic)
 
 
+@pytest.mark.parametrize("properties", [{"no.such.property": 1}, {"socket.timeout.ms": "soon"}])
+def test_a_wrong_property_is_named(
+    journal_broker: BrokerProcess, topic: str, properties: dict[str, object]
+) -> None:
+    (name,) = properties
+    with pytest.raises(JournalError, match=rf"{name}.*; mend kafka\.properties"):
+        KafkaJournal(journal_broker.bootstrap_servers, topic, properties)
+
+
+def test_properties_of_every_kind_and_size_are_taken(
+    journal_broker: BrokerProcess, topic: str
+) -> None:
+    properties = {"socket.keepalive.enable": True, "socket.timeout.ms": 5000, "linger.ms": 0.5}
+    servers = journal_broker.bootstrap_servers
+    with closing(KafkaJournal(servers, topic, properties, max_bytes=2**40)) as journal:
+        assert journal.append("wine", b"model").position == 1
+
+
 def test_who_is_not_let_in_is_told_so_without_the_password(
     topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
