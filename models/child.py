@@ -75,6 +75,12 @@ class Child:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    def interrupt(self) -> None:
+        """Kill the process from another thread than the one that talks to it, which then notices."""
+        if self._own_group:
+            self._kill_group()
+        self._process.kill()
+
     def kill(self) -> str:
         """End the process, and its group if it has its own; return how it ended. Idempotent.
 
@@ -86,9 +92,7 @@ class Child:
             by_itself = True
         except subprocess.TimeoutExpired:
             by_itself = False
-        if self._own_group:
-            self._kill_group()
-        self._process.kill()
+        self.interrupt()
         code = self._process.wait()
         if not by_itself:
             return "killed"

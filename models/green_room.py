@@ -1,5 +1,6 @@
 """The green room: where a published model is checked and compiled before it may serve."""
 
+import contextlib
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,7 @@ from repertory.models.descriptor import refuse_too_large
 from repertory.models.model import PreparedModel, Schema
 from repertory.models.pipe import PipeClosed
 from repertory.models.prepared import load_prepared
+from repertory.models.work_folder import WorkFolder
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 # A fresh child imports numpy and ONNX; ten times what that takes on a busy machine.
@@ -54,14 +56,18 @@ class GreenRoom:
         self._limits = limits
         self._schemas = schemas
         self._lock = threading.Lock()
-        self.folder = Path(tempfile.mkdtemp(prefix="repertory-green-room-"))
-        """Where checks under way keep their files; removed by `close`."""
+        self._folder = WorkFolder("green-room")
         self._child: Child | None = None
         self._checks = 0
         self._closed = False
         self.network = "not started"
         """How far the child is cut off: `none`, or `not isolated: …` with the reason."""
-        self._start()
+        self._child = self._start()
+
+    @property
+    def folder(self) -> Path:
+        """Where checks under way keep their files; removed by `close`."""
+        return self._folder.path
 
     def prepare(self, descriptor: bytes | Path) -> Admitted:
         """Check a serialised ModelDescriptor, given as bytes or a file of them.
@@ -71,20 +77,25 @@ class GreenRoom:
         size = len(descriptor) if isinstance(descriptor, bytes) else _size_of(descriptor)
         refuse_too_large(size, self._limits)
         with self._lock:
-            if self._closed:
-                raise GreenRoomFailed("the green room is closed")
-            work = Path(tempfile.mkdtemp(dir=self.folder))
+            self._refuse_closed()
+            work = Path(tempfile.mkdtemp(dir=self._folder.path))
             try:
                 return self._prepare(descriptor, work)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
 
     def close(self) -> None:
-        """End the child and remove what is on disk; waits for a check under way. Idempotent."""
+        """End the child and remove what is on disk. Idempotent.
+
+        A check under way in another thread is given up: its `prepare` raises GreenRoomFailed.
+        """
+        self._closed = True
+        child = self._child
+        if child is not None:
+            child.interrupt()
         with self._lock:
-            self._closed = True
             self._end_child()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._folder.remove()
 
     def _prepare(self, descriptor: bytes | Path, work: Path) -> Admitted:
         if isinstance(descriptor, bytes):
@@ -112,11 +123,7 @@ class GreenRoom:
             raise ModelRejected(f"{_DIED}: it left no whole result ({error})") from error
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if self._child is None or not self._child.alive or self._checks >= _MOST_CHECKS:
-            self._replace_child()
-        child = self._child
-        if child is None:
-            raise GreenRoomFailed("there is no process to check models in")
+        child = self._ready_child()
         self._checks += 1
         try:
             child.pipe.send(request, seconds=_START_SECONDS)
@@ -127,6 +134,7 @@ class GreenRoom:
                 f"the check took longer than {self._limits.check_seconds:g} s"
             ) from None
         except PipeClosed:
+            self._refuse_closed()
             end = child.kill()
             words = child.last_words()
             self._replace_child()
@@ -134,20 +142,32 @@ class GreenRoom:
                 end += f", out of memory: models.check_memory_mb = {self._limits.check_memory_mb}"
             raise ModelRejected(f"{_DIED} ({end})") from None
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise GreenRoomFailed("the green room is closed")
+
+    def _ready_child(self) -> Child:
+        if self._child is None or not self._child.alive or self._checks >= _MOST_CHECKS:
+            self._end_child()
+            self._child = self._start()
+        return self._child
+
     def _replace_child(self) -> None:
+        """Put a fresh child in place of this one; if it does not start, the next check tries again."""
         self._end_child()
-        self._start()
+        with contextlib.suppress(GreenRoomFailed):
+            self._child = self._start()
 
     def _end_child(self) -> None:
         if self._child is not None:
             self._child.close()
             self._child = None
 
-    def _start(self) -> None:
+    def _start(self) -> Child:
         largest_file_mb = 4 * self._limits.max_mb + 64  # a model unpacked, or what it compiles to
         child = Child(
             "repertory.models.check_process",
-            folder=self.folder,
+            folder=self._folder.path,
             limits=Limits(self._limits.check_memory_mb * MEBIBYTE, largest_file_mb * MEBIBYTE),
             own_group=True,
         )
@@ -165,7 +185,8 @@ class GreenRoom:
                 f"the process that checks models does not start ({end}): {words[-500:]}"
             ) from error
         self.network = str(answer["network"])
-        self._child, self._checks = child, 0
+        self._checks = 0
+        return child
 
 
 def _size_of(path: Path) -> int:

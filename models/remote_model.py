@@ -1,9 +1,6 @@
 """Models on an engine in a process of its own, for what cannot be compiled to ONNX."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from repertory.models.engine_model import EngineFailed, EngineModel
 from repertory.models.inputs import Tensors
 from repertory.models.model import ModelBroken, PreparedModel
 from repertory.models.pipe import PipeClosed
+from repertory.models.work_folder import WorkFolder
 
 # TensorFlow takes four seconds to import, a JVM one to start; on a busy machine several times that.
 LOAD_SECONDS = 60.0
@@ -37,8 +35,10 @@ class RemoteEngineModel(EngineModel):
     def __init__(self, prepared: PreparedModel, *, batch_seconds: float = BATCH_SECONDS) -> None:
         super().__init__(prepared.signature)
         self._batch_seconds = batch_seconds
-        self._folder = Path(tempfile.mkdtemp(prefix="repertory-engine-"))
-        self._child = Child("repertory.models.engine_process", folder=self._folder, limits=_LIMITS)
+        self._folder = WorkFolder("engine")
+        self._child = Child(
+            "repertory.models.engine_process", folder=self._folder.path, limits=_LIMITS
+        )
         self._broken: str | None = None
         try:
             self._load(prepared)
@@ -90,4 +90,4 @@ class RemoteEngineModel(EngineModel):
     def _break(self, reason: str) -> None:
         self._broken = reason
         self._child.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()

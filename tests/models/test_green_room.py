@@ -269,6 +269,16 @@ def test_closing_leaves_no_process_and_no_file(wine: Schema, tmp_path: Path) -> 
         room.prepare(b"x")
 
 
+def test_closing_gives_up_the_check_under_way(wine: Schema, slow: bytes) -> None:
+    room = GreenRoom(LIMITS, {"wine": wine})
+    closer = threading.Timer(0.5, room.close)
+    closer.start()
+    with pytest.raises(GreenRoomFailed, match="closed"):
+        room.prepare(descriptor(slow))
+    closer.join(10)
+    assert not room.folder.exists()
+
+
 def test_the_child_does_not_outlive_a_parent_that_is_killed() -> None:
     code = """
 import os, signal, psutil
