@@ -21,7 +21,6 @@ import json
 import os
 import platform
 import secrets
-import signal
 import socket
 import statistics
 import subprocess
@@ -122,18 +121,6 @@ def write_config(folder: Path) -> Path:
     path = folder / "cluster.yaml"
     path.write_text(json.dumps(document))  # JSON is YAML
     return path
-
-
-async def run_node(config_path: Path) -> None:
-    """Be a node, until SIGTERM."""
-    from repertory.actors.logs import set_up_logging
-    from repertory.actors.node import Node
-    from repertory.config import load_config
-
-    set_up_logging("warning")
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await Node(load_config(config_path, {}), "a", config_path).run(stop)
 
 
 @contextlib.asynccontextmanager
@@ -299,16 +286,12 @@ def ratio(results: list[Result]) -> float:
 
 
 @contextlib.contextmanager
-def process(log: Path, *arguments: str) -> Iterator[None]:
-    """Run this script with `arguments` in a process of its own."""
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            [sys.executable, __file__, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,  # a pipe would be inherited by the actors, and never end
-            stderr=output,
-        )
+def echo_process(path: Path) -> Iterator[None]:
+    """Run the echo in a process of its own."""
+    child = subprocess.Popen([sys.executable, __file__, "--be-echo", str(path)])
     try:
+        while not path.exists():
+            time.sleep(0.01)
         yield
     finally:
         child.terminate()
@@ -317,13 +300,12 @@ def process(log: Path, *arguments: str) -> Iterator[None]:
 
 async def run(rounds: int, seconds: float) -> list[list[Result]]:
     """Start everything, measure, end everything."""
+    from repertory.actors.local_node import LocalNode
+
     with tempfile.TemporaryDirectory(prefix="repertory-door-") as name:
         folder = Path(name)
         config, path = write_config(folder), folder / "echo.sock"
-        with (
-            process(folder / "echo.log", "--be-echo", str(path)),
-            process(folder / "node.log", "--be-node", str(config)),
-        ):
+        with echo_process(path), LocalNode(config, log=folder / "node.log"):
             async with (
                 door_callers(config) as (one, hundred, size),
                 echo_callers(path, size) as echo,
@@ -379,12 +361,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
     parser.add_argument("--be-echo", help=argparse.SUPPRESS)
-    parser.add_argument("--be-node", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.be_echo:
         asyncio.run(serve_echo(arguments.be_echo))
-    elif arguments.be_node:
-        asyncio.run(run_node(arguments.be_node))
     else:
         rounds = asyncio.run(run(arguments.rounds, arguments.seconds))
         results = median_of(rounds)

@@ -41,6 +41,7 @@ class WakeupMessage(ActorSystemMessage):
 
 class WatchMessage(ActorSystemMessage):
     ready: list[int]
+    def __init__(self, ready: list[int]) -> None: ...
 
 class PoisonMessage(ActorSystemMessage):
     poisonMessage: Any
@@ -48,4 +49,5 @@ class PoisonMessage(ActorSystemMessage):
 class DeadEnvelope(ActorSystemMessage): ...
 
 class ThespianWatch:
+    filenos: list[int]
     def __init__(self, filenos: list[int]) -> None: ...
