@@ -45,6 +45,7 @@ def test_swaps_under_load_lose_nothing_and_leak_nothing(
     assert stream.answered == stream.sent
     assert_versions_were_serving(stream, ask(node, "versions", data_type="wine")["versions"])
     early, late = memory.values()
+    print(f"resident {early:,} then {late:,} bytes; {stream.answered:,} records answered")
     assert late < 1.10 * early, f"resident memory went from {early:,} to {late:,} bytes"
 
 
