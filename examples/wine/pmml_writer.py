@@ -162,7 +162,7 @@ def _double_threshold(threshold: float) -> float:
     double that rounds to a float32 which is not above the threshold.
     """
     below = np.float32(threshold)
-    if below > threshold:
+    if float(below) > threshold:  # not as float32, to which numpy would round a Python float
         below = np.nextafter(below, np.float32(-np.inf))
     above = np.nextafter(below, np.float32(np.inf))
     middle = (float(below) + float(above)) / 2
