@@ -108,7 +108,7 @@ class ModelIntake:
                 log.warning("a model is refused", origin=_origin(message), why=str(error))
                 await self._call(self._bury, message, str(error))
                 return True
-            except RequestFailed as error:
+            except (RequestFailed, OSError) as error:
                 log.warning("a model waits", origin=_origin(message), why=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), backoff)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from repertory.actors.lifeline import die_with_parent
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.config import ClusterConfig, NodePaths, load_config
 from repertory.protos.results_pb2 import DeadLetter, ScoredRecord
+from repertory.protos.winerecord_pb2 import WineRecord
 from repertory.streams.devbroker.process import BrokerProcess
 
 ROOT = Path(__file__).parent.parent.parent
@@ -112,10 +114,11 @@ class World:
     def start_face(self, node: str = "a") -> Face:
         """Start a face."""
         # All faces meet at the door of the one node.
-        door = NodePaths(self.config, node).router_door
-        if door != self.node.paths.router_door and not door.is_symlink():
-            door.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            door.symlink_to(self.node.paths.router_door)
+        paths = NodePaths(self.config, node)
+        if not paths.router_door.exists():
+            paths.create()
+            paths.router_door.unlink(missing_ok=True)
+            paths.router_door.symlink_to(self.node.paths.router_door)
         face = Face(self.config_path, node, self.folder / f"face-{node}.log").start()
         self.faces.append(face)
         return face
@@ -129,6 +132,11 @@ class World:
         ]
         for future in admin.create_topics(new).values():
             future.result()
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic."""
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap_servers})
+        admin.delete_topics([self.topic(name)])[self.topic(name)].result()
 
     def producer(self) -> Producer:
         """Return a producer."""
@@ -172,6 +180,7 @@ class World:
             face.kill()
         if self._watcher is not None:
             self._watcher.close()
+        shutil.rmtree(NodePaths(self.config, "b").run, ignore_errors=True)
 
     def wait_consumed(self, name: str = "wine", timeout: float = 30) -> None:
         """Wait until the group has committed all of a topic."""
@@ -288,3 +297,11 @@ def world(kafka_broker: BrokerProcess, serving_node: LocalNode, tmp_path: Path) 
 def publish_fixture(serving_node: LocalNode) -> Callable[[str, Path], dict[str, Any]]:
     """Publish a model for a data type, and wait until it serves."""
     return lambda data_type, file: publish(serving_node, data_type, file)
+
+
+@pytest.fixture
+def make_wine() -> Callable[[int], bytes]:
+    """Make a plausible wine whose sugar is its number."""
+    return lambda number: WineRecord(
+        fixed_acidity=7.4, residual_sugar=number, density=0.997, pH=3.5, alcohol=9.4
+    ).SerializeToString()

@@ -1,5 +1,6 @@
 """The Kafka face, with a real broker and a real node."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -231,3 +232,47 @@ def test_the_face_reports_to_its_router(world: World) -> None:
     assert (last["records"], last["scored"], last["failed"]) == (41, 40, {"invalid_record": 1})
     assert sum(last["lag"].values()) == 0
     assert last["latency_ms"]["p99"] > 0
+
+
+def test_a_face_that_is_to_end_does_not_wait_for_a_broker_that_is_away(world: World) -> None:
+    world.create_topics()
+    world.produce("wine", wines(2000))
+    face = world.start_face()
+    world.wait_count("results", 100)
+    world.broker.kill()
+    began = time.monotonic()
+    code = face.stop()
+    seconds = time.monotonic() - began
+    world.broker.start()
+    assert code == 0
+    assert seconds < 3, "the supervisor would have killed it"
+    face.start()
+    world.wait_consumed()
+    assert distinct(offsets(world.results())) == every(500)
+
+
+def test_a_face_ends_when_another_takes_its_place_in_the_group(world: World) -> None:
+    world.create_topics()
+    first = world.start_face()
+    world.produce("wine", wines(4))
+    world.wait_consumed()
+    world.start_face("a")
+    assert first.process.wait(20) != 0
+    world.produce("wine", wines(4))
+    world.wait_consumed()
+
+
+def test_a_face_ends_when_a_result_cannot_be_written_and_its_successor_does_it_again(
+    world: World,
+) -> None:
+    world.create_topics()
+    face = world.start_face()
+    world.produce("wine", wines(4))
+    world.wait_consumed()
+    world.delete_topic("results")
+    world.produce("wine", wines(4))
+    assert face.process.wait(20) != 0
+    assert not world.consumed()
+    face.start()
+    world.wait_consumed()
+    assert sorted(offsets(world.results())) == [0, 1, 2, 3]

@@ -1,0 +1,109 @@
+"""Models that come over Kafka."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repertory.actors.local_node import wait_until
+from repertory.errors import InvalidRequest, Unavailable
+from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.protos.results_pb2 import ScoredRecord
+from repertory.streams.publish import publish_model
+
+World = Any  # tests/streams/conftest.py has it
+
+
+def send(world: World, file: Path, name: str) -> None:
+    """Publish a model of wines over Kafka."""
+    publish_model(
+        file,
+        bootstrap_servers=world.broker.bootstrap_servers,
+        topic=world.topic("models"),
+        data_type="wine",
+        name=name,
+    )
+
+
+def wait_serving(world: World, name: str) -> None:
+    """Wait until the model of this name serves wines."""
+
+    def serves() -> bool:
+        return ("wine", name) in [(m["dataType"], m["name"]) for m in world.ask("models")["models"]]
+
+    wait_until(serves, f"the model {name} serves")
+
+
+def test_a_model_that_comes_over_kafka_serves(world: World, wine_models: Path) -> None:
+    world.start_face()
+    wait_until(lambda: world.count("models") == 0, "the topic is there")
+    send(world, wine_models / "05-mlp.onnx", name := f"over-kafka-{world.prefix}")
+    wait_serving(world, name)
+
+
+def test_a_model_is_published_once_however_often_it_is_read(
+    world: World, wine_models: Path
+) -> None:
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    send(world, wine_models / "05-mlp.onnx", name := f"once-{world.prefix}")
+    wait_serving(world, name)
+    other = world.start_face("b")  # which has read nothing yet
+    wait_until(lambda: other.says("is handed to the keeper"), "the model is read again")
+    versions = world.ask("versions", data_type="wine")["versions"]
+    assert [each["name"] for each in versions].count(name) == 1
+
+
+def test_garbage_is_a_dead_letter_and_what_has_no_value_is_passed_over(
+    world: World, wine_models: Path
+) -> None:
+    world.start_face()
+    wait_until(lambda: world.count("models") == 0, "the topic is there")
+    nobody = ModelDescriptor(name="x", dataType="beer", data=b"y").SerializeToString()
+    world.produce("models", [b"\xffgarbage", None, nobody], partition=0)
+    send(world, wine_models / "02-random-forest.onnx", name := f"after-{world.prefix}")
+    wait_serving(world, name)
+    letters = world.dead_letters()
+    assert {letter.source.offset: letter.code for letter in letters} == dict.fromkeys(
+        (0, 2), "rejected"
+    )
+    assert {letter.record for letter in letters} == {b"\xffgarbage", nobody}
+    assert any("beer" in letter.reason for letter in letters)
+
+
+def test_results_say_which_model_made_them_while_models_change(
+    world: World, wine_models: Path, make_wine: Any
+) -> None:
+    world.create_topics()
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topics are there")
+    for number, file in enumerate(("05-mlp.onnx", "02-random-forest.onnx")):
+        send(world, wine_models / file, name := f"change-{number}-{world.prefix}")
+        wait_serving(world, name)
+        world.produce("wine", [make_wine(each) for each in range(10)], partition=0)
+        world.wait_consumed()
+    results = [ScoredRecord.FromString(m.value()) for m in world.read("results")]
+    versions = [result.model.version for result in results]
+    assert versions == sorted(versions)
+    assert len(set(versions)) == 2
+
+
+def test_the_type_of_a_model_is_told_from_its_name_or_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"the model's type is not told by the name"):
+        publish_model(tmp_path / "model", bootstrap_servers="127.0.0.1:1", data_type="wine")
+    with pytest.raises(InvalidRequest, match="no model type 'joblib'; there are: TENSORFLOW"):
+        publish_model(
+            tmp_path / "m", bootstrap_servers="127.0.0.1:1", data_type="w", model_type="joblib"
+        )
+
+
+def test_brokers_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"x")
+    with pytest.raises(Unavailable, match=r"was not published to 'models' at 127\.0\.0\.1:1: "):
+        publish_model(
+            model,
+            bootstrap_servers="127.0.0.1:1",
+            data_type="wine",
+            properties={"message.timeout.ms": 100},
+        )
