@@ -38,7 +38,7 @@ class DevBroker:
         self._temporary: Path | None = None
         self._node: Node | None = None
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._chores: list[asyncio.Task[None]] = []
 
     @property
@@ -83,20 +83,22 @@ class DevBroker:
             _log.warning("connection refused: there are %d already", len(self._connections))
             writer.close()
             return
-        self._connections.add(task)
+        connection = Connection(self._node, reader, writer)
+        self._connections[connection] = task
         try:
-            await Connection(self._node, reader, writer).serve()
+            await connection.serve()
         finally:
-            self._connections.discard(task)
+            del self._connections[connection]
 
     async def stop(self) -> None:
         """Close all connections and files; a temporary data folder is removed. Idempotent."""
         if self._server is not None:
             self._server.close()
-        tasks = [*self._chores, *self._connections]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for chore in self._chores:
+            chore.cancel()
+        for connection in self._connections:
+            connection.break_off()
+        await asyncio.gather(*self._chores, *self._connections.values(), return_exceptions=True)
         if self._server is not None:
             await self._server.wait_closed()
         if self._node is not None:

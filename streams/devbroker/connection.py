@@ -54,6 +54,10 @@ class Connection:
             reading.cancel()
             self._writer.close()
 
+    def break_off(self) -> None:
+        """Close at once; `serve` then returns."""
+        self._writer.transport.abort()
+
     async def _read_frames(self) -> None:
         try:
             while True:

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import Self
 from repertory.errors import RepertoryError
 
 _READY = "listening on "
+_PATIENCE = 10.0  # seconds that a clean end may take
 
 
 class BrokerNotReady(RepertoryError):
@@ -23,8 +25,9 @@ class BrokerNotReady(RepertoryError):
 class BrokerProcess:
     """A broker in a process of its own, which never outlives the thread that started it.
 
-    With a `data_dir`, what was acknowledged is there again after `kill` and `start`. Without one
-    each start begins afresh. All methods block; not for use by several threads.
+    What was acknowledged is there again after `kill` and `start`, or `restart`. Without a
+    `data_dir` the data is in a temporary folder, which `stop` removes. All methods block; not for
+    use by several threads.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class BrokerProcess:
         self._options = list(options)
         self._ready_seconds = ready_seconds
         self._process: subprocess.Popen[str] | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -58,19 +62,10 @@ class BrokerProcess:
         if self._process is not None:
             raise BrokerNotReady("the broker runs already")
         command = [sys.executable, "-m", "repertory.streams.devbroker"]
-        command += [
-            "--host",
-            self.host,
-            "--port",
-            str(self.port),
-            "--die-with",
-            str(os.getpid()),
-            *self._options,
-        ]
-        if self._data_dir is not None:
-            command += ["--data-dir", str(self._data_dir)]
+        command += ["--host", self.host, "--port", str(self.port)]
+        command += ["--data-dir", str(self._folder()), "--die-with", str(os.getpid())]
         self._process = subprocess.Popen(
-            command,
+            [*command, *self._options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -86,18 +81,32 @@ class BrokerProcess:
         line = self._process.stdout.readline() if ready else ""
         if not line.startswith(_READY):
             self.kill()
+            self.stop()
             raise BrokerNotReady(
                 f"the broker did not listen on {self.bootstrap_servers} within "
                 f"{self._ready_seconds:g} s; its error output says why"
             )
         return line.strip()
 
-    def stop(self, seconds: float = 10.0) -> None:
-        """End cleanly with SIGTERM, or with SIGKILL when the time is up. Idempotent."""
+    def _folder(self) -> Path:
+        if self._data_dir is not None:
+            return self._data_dir
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="repertory-broker-")
+        return Path(self._temporary.name)
+
+    def stop(self) -> None:
+        """End cleanly, and remove the data if it is temporary. Idempotent."""
+        self._end()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(seconds)
+                self._process.wait(_PATIENCE)
             self.kill()
 
     def kill(self) -> None:
@@ -110,8 +119,8 @@ class BrokerProcess:
                 process.stdout.close()
 
     def restart(self) -> Self:
-        """Stop if running, and start on the same port with the same data folder."""
-        self.stop()
+        """End cleanly if running, and start on the same port with the same data."""
+        self._end()
         return self.start()
 
     def pause(self) -> None:

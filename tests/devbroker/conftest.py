@@ -1,5 +1,6 @@
 """What the tests of the development broker share: batches, a clock to set, a broker to talk to."""
 
+import functools
 import os
 import time
 import uuid
@@ -122,7 +123,7 @@ class Kafka:
         own = {name.replace("_", "."): value for name, value in config.items()}
         return {"bootstrap.servers": self.bootstrap_servers, **defaults, **own}
 
-    @property
+    @functools.cached_property
     def admin(self) -> Any:
         """A client for administration."""
         return AdminClient(self._config({}, {}))
