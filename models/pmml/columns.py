@@ -11,7 +11,7 @@ import numpy as np
 from repertory.errors import ModelRejected
 from repertory.models.pmml.arithmetic import Arithmetic
 from repertory.models.pmml.refusal import NotCompiled
-from repertory.models.pmml.xml import Element, parse_number
+from repertory.models.pmml.xml import At, Element, parse_number
 
 # What a text that no column can hold is compared as; -1 is a text that is not in the vocabulary.
 _NEVER: Final = -2
@@ -66,18 +66,18 @@ class Column:
         """Return this column, known to hold no NaN."""
         return replace(self, missing=False)
 
-    def code(self, text: str, where: str) -> float:
+    def code(self, text: str, at: At) -> float:
         """Return the number that stands for a text of the document in this column."""
         if self.vocabulary is not None:
             return float(self.vocabulary.index(text))
-        return number_of(text, self.data_type, where)
+        return number_of(text, self.data_type, at)
 
 
-def number_of(text: str, data_type: DataType, where: str) -> float:
+def number_of(text: str, data_type: DataType, at: At) -> float:
     """Return the number that a text is in a data type. Raises ModelRejected when it is none."""
     if data_type is DataType.BOOLEAN and text.lower() in ("true", "false"):
         return float(text.lower() == "true")
-    number = parse_number(text, where)
+    number = parse_number(text, at)
     return float(np.float32(number)) if data_type is DataType.FLOAT else number
 
 

@@ -1,5 +1,8 @@
 """From PMML to ONNX."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from onnx import TensorProto
@@ -37,11 +40,26 @@ def compile_pmml(content: bytes, schema: Schema) -> PreparedModel:
     reads nor fetches anything.
     """
     try:
-        return _compile(parse(content), schema)
+        with _collector_paused():
+            return _compile(parse(content), schema)
     except RecursionError:
         raise ModelRejected(
             "its expressions are nested, or its fields derived from each other, too deeply"
         ) from None
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the collector of cyclic garbage, of which there is none, from walking over a million
+    elements again and again: half the time of a large forest.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _compile(root: Element, schema: Schema) -> PreparedModel:

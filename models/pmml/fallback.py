@@ -113,7 +113,7 @@ def normalise_for_pypmml(content: bytes) -> bytes:
 
 def _complete(node: Element, target: TargetField) -> None:
     shares = {
-        target.index(share.require("value"), share.where): share
+        target.index(share.require("value"), share): share
         for share in node.find_all("ScoreDistribution")
     }
     has_probability = any("probability" in share.attributes for share in shares.values())

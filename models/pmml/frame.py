@@ -1,6 +1,7 @@
 """What surrounds every model: its mining schema, its own derived fields, its target, its Targets."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 from repertory.errors import ModelRejected
@@ -50,12 +51,10 @@ def _declare_treated(field: MiningField, scope: Scope, inner: Scope) -> None:
         passes and field.on_invalid is OnInvalid.AS_MISSING
     ):
         raise NotCompiled(f"{field.where}: this treatment of invalid values is not understood here")
-    if field.missing_is_invalid and scope.column(field.name, field.where).missing:
+    if field.missing_is_invalid and scope.column(field.name, field).missing:
         raise NotCompiled(f"{field.where}: missingValueTreatment='returnInvalid' within a model")
     if field.missing_replacement is not None or field.outliers != "asIs":
-        inner.declare(
-            field.name, lambda: field.treated(scope.column(field.name, field.where), inner)
-        )
+        inner.declare(field.name, lambda: field.treated(scope.column(field.name, field), inner))
 
 
 def finish(element: Element, answer: Answer, inner: Scope) -> Answer:
@@ -72,20 +71,30 @@ def target_of(element: Element, mining: list[MiningField], scope: Scope) -> Targ
     names = [field.name for field in mining if field.is_target]
     if len(names) > 1:
         raise NotCompiled(f"{element.where} predicts several fields: {', '.join(names)}")
-    labels = distinct(_labels(element)) if is_classification(element) else ()
     around = scope.target
-    if not names and around is not None and set(labels) <= set(around.classes):
+    if not names and around is not None and _predicts_the_same(element, around):
         return around
     name = names[0] if names else None
     dictionary = scope.context.dictionary
     declared = dictionary.field(name) if name is not None and name in dictionary else None
     optype = _optype(element, mining, name) or (declared.optype if declared else "")
+    labels: tuple[str, ...] = ()
     if is_classification(element):
-        labels = (declared.valid if declared else ()) or labels
+        labels = (declared.valid if declared else ()) or distinct(_labels(element))
         if not labels:
             raise ModelRejected(f"{element.where} classifies, but no class is named anywhere")
     data_type = declared.data_type if declared else DataType.STRING
     return TargetField(name, data_type, optype == "ordinal", labels)
+
+
+def _predicts_the_same(element: Element, around: TargetField) -> bool:
+    """Tell whether a model without a target of its own may share that of the model around it.
+
+    Some of its classes tell; were others strangers, they would be refused when they are met.
+    """
+    if not is_classification(element):
+        return True
+    return bool(around.classes) and set(islice(_labels(element), 50)) <= set(around.classes)
 
 
 def _optype(element: Element, mining: list[MiningField], name: str | None) -> str | None:

@@ -80,7 +80,7 @@ def _add_offset(
 ) -> None:
     """Add offsetVariable or offsetValue to linear predictors."""
     if "offsetVariable" in element.attributes:
-        column = scope.column(element.get("offsetVariable"), element.where)
+        column = scope.column(element.get("offsetVariable"), element)
         for place in places:
             predictors.add(place, numeric(column, element.where).tensor, 1.0)
     for place in places:
@@ -93,7 +93,7 @@ def _mean(element: Element, predictors: LinearPredictors, scope: Scope) -> str:
     _add_offset(element, predictors, range(1), scope)
     mean = _inverse_link(element, predictors.matrix(), graph)
     if "trialsVariable" in element.attributes:
-        trials = scope.column(element.get("trialsVariable"), element.where)
+        trials = scope.column(element.get("trialsVariable"), element)
         return graph.times(numeric(trials, element.where).tensor, mean)
     if "trialsValue" in element.attributes:
         return graph.times(graph.number(element.number("trialsValue")), mean)
@@ -145,13 +145,13 @@ def _event(element: Element, parameters: ParameterMatrix, target: TargetField) -
     """Return the index of the class whose probability the linear predictor gives."""
     named = [category for category in parameters.categories if category is not None]
     if len(parameters.categories) == 1 and named:
-        event = target.index(named[0], element.where)
+        event = target.index(named[0], element)
     elif not named and "targetReferenceCategory" in element.attributes:
-        event = 1 - target.index(element.get("targetReferenceCategory"), element.where)
+        event = 1 - target.index(element.get("targetReferenceCategory"), element)
     else:
         raise NotCompiled(f"{element.where} does not say which class its parameters are for")
     if "targetReferenceCategory" in element.attributes:
-        reference = target.index(element.get("targetReferenceCategory"), element.where)
+        reference = target.index(element.get("targetReferenceCategory"), element)
         if reference == event:
             raise ModelRejected(f"{element.where}: its parameters are for the reference category")
     return event
@@ -164,7 +164,7 @@ def _multinomial(
     _refuse_attributes(element, "trialsVariable trialsValue linkFunction")
     order, (reference,) = _by_class(element, parameters, target, lacking=1)
     if "targetReferenceCategory" in element.attributes:
-        stated = target.index(element.get("targetReferenceCategory"), element.where)
+        stated = target.index(element.get("targetReferenceCategory"), element)
         if stated != reference:
             raise ModelRejected(f"{element.where} has parameters for its reference category")
     graph = scope.graph
@@ -198,7 +198,7 @@ def _by_class(
     element: Element, parameters: ParameterMatrix, target: TargetField, *, lacking: int
 ) -> tuple[dict[int, str], list[int]]:
     """Return the category of the parameters by index of its class, and the classes without any."""
-    order = {target.index(name, element.where): name for name in parameters.categories if name}
+    order = {target.index(name, element): name for name in parameters.categories if name}
     without = [index for index in range(len(target.classes)) if index not in order]
     if len(without) != lacking:
         raise NotCompiled(

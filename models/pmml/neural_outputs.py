@@ -62,7 +62,7 @@ def _classified(element: Element, columns: list[tuple[Element, str]], scope: Sco
         if expression.tag != "NormDiscrete":
             raise NotCompiled(f"{expression.where} in the output of a classifier")
         _NORM_DISCRETE.check(expression)
-        index = target.index(expression.require("value"), expression.where)
+        index = target.index(expression.require("value"), expression)
         if index in by_class:
             raise ModelRejected(f"{expression.where}: this class has two outputs")
         by_class[index] = column

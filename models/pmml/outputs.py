@@ -43,7 +43,7 @@ def declare_outputs(model: Element, answer: Answer, scope: Scope, into: Scope) -
     for field in output.find_all("OutputField"):
         name = field.require("name")
         own.declare(name, lambda field=field: _field(field, answer, own))  # type: ignore[misc]
-        into.declare(name, lambda name=name, field=field: own.column(name, field.where))  # type: ignore[misc]
+        into.declare(name, lambda name=name, field=field: own.column(name, field))  # type: ignore[misc]
 
 
 def _field(element: Element, answer: Answer, scope: Scope) -> Column:
@@ -90,7 +90,7 @@ def _probability(element: Element, answer: Answer, scope: Scope) -> Column:
 def _class_index(element: Element, answer: Answer, target: TargetField | None) -> int:
     value = element.require("value")
     if target is not None and target.classes == answer.classes:
-        return target.index(value, element.where)
+        return target.index(value, element)
     if value not in answer.classes:
         raise NotCompiled(f"{element.where}: value={value!r} is not a class of its model")
     return answer.classes.index(value)

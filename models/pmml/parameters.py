@@ -122,10 +122,10 @@ def _factor(cell: Element, predictor: Element, scope: Scope) -> str:
     With a contrast matrix: its entry in the row of the field's value and the column of the cell's.
     """
     graph = scope.graph
-    column = scope.column(cell.require("predictorName"), cell.where)
+    column = scope.column(cell.require("predictorName"), cell)
     matrix = predictor.find("Matrix")
     if matrix is None:
-        number = graph.number(column.code(cell.require("value"), cell.where))
+        number = graph.number(column.code(cell.require("value"), cell))
         return graph.compare("Equal", column.tensor, number)
     categories = _CATEGORIES.check(predictor.need("Categories")).find_all("Category")
     names = [_CATEGORY.check(category).require("value") for category in categories]
@@ -135,7 +135,7 @@ def _factor(cell: Element, predictor: Element, scope: Scope) -> str:
     place = names.index(cell.require("value"))
     term = graph.number(math.nan)
     for name, row in zip(names, rows, strict=True):
-        same = graph.op("Equal", column.tensor, graph.number(column.code(name, predictor.where)))
+        same = graph.op("Equal", column.tensor, graph.number(column.code(name, predictor)))
         term = graph.where(same, graph.number(row[place]), term)
     return term
 
@@ -154,5 +154,5 @@ def _contrasts(matrix: Element, count: int) -> list[list[float]]:
 
 def _covariate(cell: Element, scope: Scope) -> str:
     """The field to the power of the cell's value."""
-    column = numeric(scope.column(cell.require("predictorName"), cell.where), cell.where)
+    column = numeric(scope.column(cell.require("predictorName"), cell), cell.where)
     return power(scope.graph, column.tensor, cell.number("value"))

@@ -96,23 +96,23 @@ def _read_constant(element: Element, _scope: Scope) -> Predicate:
 def _read_simple(element: Element, scope: Scope) -> Predicate:
     _SIMPLE.check(element)
     operator = element.require("operator")
-    column = scope.column(element.require("field"), element.where)
+    column = scope.column(element.require("field"), element)
     if operator in _PRESENCES:
         return Presence(column, _PRESENCES[operator])
     if operator not in _COMPARISONS:
         raise NotCompiled(f"{element.where}: operator={operator!r} is not understood")
     if column.vocabulary is not None and operator not in ("equal", "notEqual"):
         raise NotCompiled(f"{element.where}: the order of texts is not understood")
-    number = column.code(element.require("value"), f"{element.where}: value")
+    number = column.code(element.require("value"), element)
     return Comparison(column, _COMPARISONS[operator], number)
 
 
 def _read_set(element: Element, scope: Scope) -> Predicate:
     _SET.check(element)
     operator = element.choice("booleanOperator", ("isIn", "isNotIn"), "")
-    column = scope.column(element.require("field"), element.where)
+    column = scope.column(element.require("field"), element)
     texts = read_array(element.need("Array"))
-    numbers = dict.fromkeys(column.code(text, element.where) for text in texts)
+    numbers = dict.fromkeys(column.code(text, element) for text in texts)
     return Membership(column, tuple(numbers), operator == "isIn")
 
 

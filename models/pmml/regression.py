@@ -81,7 +81,7 @@ def _read_table(table: Element, place: int, predictors: LinearPredictors, scope:
 
 def _numeric_term(element: Element, scope: Scope) -> str:
     _NUMERIC.check(element)
-    column = numeric(scope.column(element.require("name"), element.where), element.where)
+    column = numeric(scope.column(element.require("name"), element), element.where)
     exponent = element.number("exponent", 1.0)
     if exponent != int(exponent) or abs(exponent) > _MAX_EXPONENT:
         raise refuse(element, "exponent", "is not an integer")
@@ -100,17 +100,15 @@ def power(graph: Arithmetic, tensor: str, exponent: float) -> str:
 def _indicator(element: Element, scope: Scope) -> str:
     """1 where the field has the value, 0 where it has another or is missing."""
     _CATEGORICAL.check(element)
-    column = scope.column(element.require("name"), element.where)
-    number = column.code(element.require("value"), element.where)
+    column = scope.column(element.require("name"), element)
+    number = column.code(element.require("value"), element)
     return scope.graph.double(scope.graph.op("Equal", column.tensor, scope.graph.number(number)))
 
 
 def _product_term(element: Element, scope: Scope) -> str:
     _TERM.check(element)
     references = [_FIELD_REF.check(reference) for reference in element.find_all("FieldRef")]
-    columns = [
-        scope.column(reference.require("field"), reference.where) for reference in references
-    ]
+    columns = [scope.column(reference.require("field"), reference) for reference in references]
     return product(scope.graph, [numeric(column, element.where).tensor for column in columns])
 
 
@@ -119,7 +117,7 @@ def _classified(
 ) -> Answer:
     graph, target = scope.graph, scope.target
     assert target is not None
-    places = [target.index(table.require("targetCategory"), table.where) for table in tables]
+    places = [target.index(table.require("targetCategory"), table) for table in tables]
     if sorted(places) != list(range(len(target.classes))):
         raise NotCompiled(
             f"{element.where} has {len(tables)} tables for {len(target.classes)} classes"

@@ -9,7 +9,7 @@ from repertory.models.pmml.arithmetic import Arithmetic
 from repertory.models.pmml.columns import Column
 from repertory.models.pmml.dictionary import Dictionary
 from repertory.models.pmml.target import TargetField
-from repertory.models.pmml.xml import Element
+from repertory.models.pmml.xml import At, Element, place
 
 Thunk = Callable[[], Column]
 
@@ -72,12 +72,12 @@ class Scope:
         """Tell whether a field of that name is visible."""
         return name in self._thunks or (self.parent is not None and self.parent.sees(name))
 
-    def column(self, name: str, where: str) -> Column:
+    def column(self, name: str, at: At) -> Column:
         """Return a field's column. Raises ModelRejected when there is none of that name."""
         if name in self._columns:
             return self._columns[name]
         if name not in self._thunks or name in self._busy:
-            return self._from_outside(name, where)
+            return self._from_outside(name, at)
         self._busy.add(name)
         try:
             self._columns[name] = self._thunks[name]()
@@ -85,12 +85,12 @@ class Scope:
             self._busy.discard(name)
         return self._columns[name]
 
-    def _from_outside(self, name: str, where: str) -> Column:
+    def _from_outside(self, name: str, at: At) -> Column:
         if self.parent is not None:
-            return self.parent.column(name, where)
+            return self.parent.column(name, at)
         if name in self._busy:
-            raise ModelRejected(f"{where}: the field {name!r} depends on itself")
+            raise ModelRejected(f"{place(at)}: the field {name!r} depends on itself")
         raise ModelRejected(
-            f"{where}: there is no field {name!r} here: it is neither an active <MiningField>"
+            f"{place(at)}: there is no field {name!r} here: it is neither an active <MiningField>"
             " nor derived"
         )

@@ -97,7 +97,7 @@ def _constant(element: Element, scope: Scope) -> Column:
 
 def _field_ref(element: Element, scope: Scope) -> Column:
     _FIELD_REF.check(element)
-    column = scope.column(element.require("field"), element.where)
+    column = scope.column(element.require("field"), element)
     return _map_missing(element, column, column, scope)
 
 
@@ -123,7 +123,7 @@ def choose(graph: Arithmetic, mask: str, yes: Column, no: Column, where: str) ->
 
 def _norm_continuous(element: Element, scope: Scope) -> Column:
     _NORM_CONTINUOUS.check(element)
-    source = numeric(scope.column(element.require("field"), element.where), element.where)
+    source = numeric(scope.column(element.require("field"), element), element.where)
     norms = read_norms(element)
     tensor = interpolated(scope.graph, source.tensor, norms)
     missing = source.missing or norms.outliers == "asMissingValues"
@@ -134,8 +134,8 @@ def _norm_continuous(element: Element, scope: Scope) -> Column:
 def _norm_discrete(element: Element, scope: Scope) -> Column:
     _NORM_DISCRETE.check(element)
     element.choice("method", ("indicator",), "indicator")
-    source = scope.column(element.require("field"), element.where)
-    number = scope.graph.number(source.code(element.require("value"), element.where))
+    source = scope.column(element.require("field"), element)
+    number = scope.graph.number(source.code(element.require("value"), element))
     tensor = scope.graph.compare("Equal", source.tensor, number)
     result = Column(tensor, DataType.DOUBLE, missing=source.missing)
     return _map_missing(element, source, result, scope)
@@ -144,7 +144,7 @@ def _norm_discrete(element: Element, scope: Scope) -> Column:
 def _discretize(element: Element, scope: Scope) -> Column:
     _DISCRETIZE.check(element)
     graph = scope.graph
-    source = numeric(scope.column(element.require("field"), element.where), element.where)
+    source = numeric(scope.column(element.require("field"), element), element.where)
     data_type = data_type_of(element, DataType.STRING)
     result = _default(element, data_type, scope)
     for bin_ in reversed(element.find_all("DiscretizeBin")):
@@ -170,9 +170,7 @@ def _map_values(element: Element, scope: Scope) -> Column:
     _MAP_VALUES.check(element)
     graph = scope.graph
     pairs = [_PAIR.check(pair) for pair in element.find_all("FieldColumnPair")]
-    sources = {
-        pair.require("column"): scope.column(pair.require("field"), pair.where) for pair in pairs
-    }
+    sources = {pair.require("column"): scope.column(pair.require("field"), pair) for pair in pairs}
     data_type = data_type_of(element, DataType.STRING)
     output = element.require("outputColumn")
     result = _default(element, data_type, scope)
@@ -182,7 +180,7 @@ def _map_values(element: Element, scope: Scope) -> Column:
             raise ModelRejected(f"{row.where} lacks a column that {element.where} names")
         value = constant_column(graph, cells[output], data_type, row.where)
         same = [
-            graph.op("Equal", source.tensor, graph.number(source.code(cells[name], row.where)))
+            graph.op("Equal", source.tensor, graph.number(source.code(cells[name], row)))
             for name, source in sources.items()
         ]
         mask = same[0] if len(same) == 1 else _all_masks(graph, same)

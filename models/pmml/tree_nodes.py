@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from repertory.errors import ModelRejected
 from repertory.models.pmml.predicates import TAGS, Predicate, find_predicate, read_predicate
@@ -21,12 +21,11 @@ SINGLE_PATH: Final = ("none", "lastPrediction", "nullPrediction", "defaultChild"
 _DISTRIBUTION: Final = Shape(attributes="value recordCount confidence probability")
 
 
-@dataclass(frozen=True, slots=True)
-class ClassShare:
+class ClassShare(NamedTuple):
     """A <ScoreDistribution>: how many records of a node are of a class."""
 
     label: str
-    count: float
+    records: float
     probability: float | None
     confidence: float | None
 
@@ -38,6 +37,7 @@ class Node:
     element: Element
     predicate: Predicate
     children: "list[Node]" = field(default_factory=list)
+    _shares: "list[ClassShare] | None" = None
 
     @property
     def where(self) -> str:
@@ -71,30 +71,33 @@ class Node:
         """Return the number that it predicts, NaN for none."""
         if self.score is None:
             return math.nan
-        return parse_number(self.score, f"{self.where}: score")
+        return parse_number(self.score, self)
 
     def shares(self) -> list[ClassShare]:
         """Return its distribution of classes, empty where it has none."""
-        return [
-            ClassShare(
-                label=share.require("value"),
-                count=share.number("recordCount"),
-                probability=share.optional_number("probability"),
-                confidence=share.optional_number("confidence"),
-            )
-            for share in self.element.find_all("ScoreDistribution")
-        ]
+        if self._shares is None:
+            self._shares = [
+                ClassShare(
+                    label=share.require("value"),
+                    records=share.number("recordCount"),
+                    probability=share.optional_number("probability"),
+                    confidence=share.optional_number("confidence"),
+                )
+                for share in self.element.children
+                if share.tag == "ScoreDistribution"
+            ]
+        return self._shares
 
     def label(self, target: TargetField) -> float:
         """Return the index of the class that it predicts, NaN for none."""
         if self.score is not None:
-            return float(target.index(self.score, f"{self.where}: score"))
+            return float(target.index(self.score, self))
         counts = self.counts(target)
         return float(counts.index(max(counts))) if counts else math.nan
 
     def counts(self, target: TargetField) -> list[float]:
         """Return how many of its records are of each class; empty without a distribution."""
-        return self._by_class(target, [share.count for share in self.shares()])
+        return self._by_class(target, [share.records for share in self.shares()])
 
     def probabilities(self, target: TargetField) -> list[float]:
         """Return the probability of each class, 0 for one it leaves out; empty if it gives none."""
@@ -106,10 +109,10 @@ class Node:
             )
         if stated:
             return self._by_class(target, stated)
-        total = sum(share.count for share in shares)
+        total = sum(share.records for share in shares)
         if total <= 0.0:
             return [math.nan] * len(target.classes) if shares else []
-        return self._by_class(target, [share.count / total for share in shares])
+        return self._by_class(target, [share.records / total for share in shares])
 
     def _by_class(self, target: TargetField, numbers: Sequence[float]) -> list[float]:
         shares = self.shares()
@@ -117,7 +120,7 @@ class Node:
             return []
         row = [0.0] * len(target.classes)
         for share, number in zip(shares, numbers, strict=True):
-            row[target.index(share.label, f"{self.where}: ScoreDistribution")] += number
+            row[target.index(share.label, self)] += number
         return row
 
 

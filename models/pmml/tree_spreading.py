@@ -164,7 +164,7 @@ def _own(node: Node, graph: Arithmetic, target: TargetField) -> _Result:
     if not rows:
         raise NotCompiled(f"{node.where} has no ScoreDistribution, which its strategy needs")
     for share in node.shares():
-        own = rows[target.index(share.label, node.where)]
+        own = rows[target.index(share.label, node)]
         if share.confidence is not None and abs(share.confidence - own) > _ROUNDING:
             raise NotCompiled(
                 f"{node.where}: a confidence that is not the class's part of the records"

@@ -8,7 +8,7 @@ is written down, never an oversight.
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from xml.parsers.expat import ExpatError
 
 from defusedxml import DefusedXmlException
@@ -23,6 +23,14 @@ MAX_DEPTH: Final = 2000
 
 _NAMESPACE: Final = re.compile(r"https?://www\.dmg\.org/PMML-[34]_\d(_\d)?$")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?INF|NaN")
+
+
+class Located(Protocol):
+    """What can say where in the document it stands; asked for only when something is wrong."""
+
+    @property
+    def where(self) -> str:
+        """Say which element this is."""
 
 
 class Element:
@@ -65,7 +73,10 @@ class Element:
         """Return a numeric attribute. Raises ModelRejected when it is absent or no number."""
         if default is not None and attribute not in self.attributes:
             return default
-        return parse_number(self.require(attribute), f"{self.where}: {attribute}")
+        text = self.require(attribute)
+        if _NUMBER.fullmatch(text):
+            return float(text)
+        return parse_number(text, f"{self.where}: {attribute}")
 
     def optional_number(self, attribute: str) -> float | None:
         """Return a numeric attribute, None where it is absent."""
@@ -120,10 +131,18 @@ class Shape:
         return element
 
 
-def parse_number(text: str, what: str) -> float:
+At = Located | str
+
+
+def place(at: At) -> str:
+    """Return where something stands, as text."""
+    return at if isinstance(at, str) else at.where
+
+
+def parse_number(text: str, at: At) -> float:
     """Return the number that an XML text stands for. Raises ModelRejected when it is none."""
     if not _NUMBER.fullmatch(text.strip()):
-        raise ModelRejected(f"{what}={text!r} is not a number")
+        raise ModelRejected(f"{place(at)}: {text!r} is not a number")
     return float(text)
 
 
@@ -199,7 +218,10 @@ def _local(tag: str) -> str:
 
 def _plain(attributes: dict[str, str]) -> dict[str, str]:
     """Return attributes without those of XML Schema, which say where the schema lies."""
-    if "}" not in "".join(attributes):
+    for name in attributes:
+        if "}" in name:
+            break
+    else:
         return attributes
     return {
         name: value

@@ -47,7 +47,7 @@ def mining(
       <Segmentation multipleModelMethod="{method}" {more}>{inner}</Segmentation></MiningModel>"""
 
 
-NUMBERS = {
+NUMBERS: dict[str, Callable[[float, float, float], float]] = {
     "average": lambda a, b, c: (a + b + c) / 3,
     "weightedAverage": lambda a, b, c: (a + 2 * b + 5 * c) / 8,
     "sum": lambda a, b, c: a + b + c,
