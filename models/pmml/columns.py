@@ -35,17 +35,21 @@ class Vocabulary:
     """
 
     def __init__(self, texts: Iterable[str], *, is_open: bool = False) -> None:
-        self.texts = list(dict.fromkeys(texts))
+        self._places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         self.is_open = is_open
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts, in the order of their numbers."""
+        return list(self._places)
 
     def index(self, text: str) -> int:
         """Return the number of a text; a closed vocabulary gives an unknown one a number of its own."""
-        if text in self.texts:
-            return self.texts.index(text)
-        if not self.is_open:
-            return _NEVER
-        self.texts.append(text)
-        return len(self.texts) - 1
+        if text not in self._places:
+            if not self.is_open:
+                return _NEVER
+            self._places[text] = len(self._places)
+        return self._places[text]
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,17 +98,25 @@ def normalise_for_pypmml(content: bytes) -> bytes:
     those of no records included.
 
     PMML4S combines the probabilities of an ensemble's trees by position, not by value, and so takes
-    the classes for each other where a node leaves some out.
+    the classes for each other where a node leaves some out. Raises ModelRejected for a document
+    whose classes are not understood.
     """
     root = parse(content)
-    model = find_model(root)
-    if model.get("functionName") == "classification":
-        scope = Scope(Context(Arithmetic(0), Dictionary(root)))
-        target = target_of(model, read_mining_schema(model), scope)
-        for element in model.walk():
-            if target is not None and element.tag == "Node" and element.find("ScoreDistribution"):
-                _complete(element, target)
+    try:
+        _complete_nodes(find_model(root), Dictionary(root))
+    except NotCompiled as refusal:
+        raise ModelRejected(refusal.reason) from None
     return _written(root)
+
+
+def _complete_nodes(model: Element, dictionary: Dictionary) -> None:
+    if model.get("functionName") != "classification":
+        return
+    scope = Scope(Context(Arithmetic(0), dictionary))
+    target = target_of(model, read_mining_schema(model), scope)
+    for element in model.walk():
+        if target is not None and element.tag == "Node" and element.find("ScoreDistribution"):
+            _complete(element, target)
 
 
 def _complete(node: Element, target: TargetField) -> None:

@@ -36,14 +36,30 @@ class Located(Protocol):
 class Element:
     """An XML element without its namespace, and the line on which it starts."""
 
-    __slots__ = ("attributes", "children", "line", "tag", "text")
+    __slots__ = ("_pieces", "attributes", "children", "line", "tag")
 
     def __init__(self, tag: str, attributes: dict[str, str], line: int) -> None:
         self.tag = tag
         self.attributes = attributes
         self.children: list[Element] = []
-        self.text = ""
         self.line = line
+        self._pieces: list[str] | None = None
+
+    @property
+    def text(self) -> str:
+        """The text directly within this element; empty if it is only space."""
+        return "".join(self._pieces or ())
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it has any text but space."""
+        return self._pieces is not None
+
+    def add_text(self, text: str) -> None:
+        """Add a piece of text."""
+        if self._pieces is None:
+            self._pieces = []
+        self._pieces.append(text)
 
     @property
     def where(self) -> str:
@@ -205,8 +221,9 @@ class _Builder:
         self._stack.pop()
 
     def _text(self, text: str) -> None:
-        if not text.isspace():
-            self._stack[-1].text += text
+        element = self._stack[-1]
+        if element.has_text or not text.isspace():
+            element.add_text(text)
 
 
 @lru_cache(maxsize=1024)

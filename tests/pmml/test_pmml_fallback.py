@@ -89,6 +89,13 @@ def test_a_normalised_document_means_the_same(file: str) -> None:
     assert compile_pmml(normalise_for_pypmml(content), WINE) == compile_pmml(content, WINE)
 
 
+def test_a_class_that_the_target_does_not_have_is_rejected() -> None:
+    node = b'<Node><True/><ScoreDistribution value="z" recordCount="1"/></Node></TreeModel>'
+    content = document("classification", TARGET, kind="TreeModel").replace(b"</TreeModel>", node)
+    with pytest.raises(ModelRejected, match="'z' is not among the target's values 'a', 'b'"):
+        normalise_for_pypmml(content)
+
+
 def test_texts_survive() -> None:
     content = b'<PMML version="4.1"><DataDictionary><DataField name="a &lt; &quot;b&quot;"/></DataDictionary><TreeModel functionName="regression"><MiningSchema/><Constant>1 &amp; 2</Constant></TreeModel></PMML>'
     again = normalise_for_pypmml(content)

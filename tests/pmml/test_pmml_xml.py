@@ -25,6 +25,12 @@ def test_where_the_schema_lies_is_no_attribute() -> None:
     assert root.attributes == {"version": "4.4"}
 
 
+def test_text_is_kept_whole_however_it_is_cut() -> None:
+    numbers = " ".join(map(str, range(20_000)))
+    text = numbers.replace("7 8", "7&#32;8").replace("9 10 ", "9<!-- x --> <?y?>10<![CDATA[ ]]>")
+    assert parse(f"<PMML>\n {text}</PMML>".encode()).text.split() == numbers.split()
+
+
 def test_an_element_knows_its_line() -> None:
     root = parse(b'<PMML>\n\n<Header\n id="h"/></PMML>')
     assert root.children[0].where == "<Header> 'h' in line 3"
