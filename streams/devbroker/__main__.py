@@ -10,7 +10,7 @@ import ssl
 import sys
 from pathlib import Path
 
-from repertory.errors import ConfigError
+from repertory.errors import ConfigError, RepertoryError
 from repertory.streams.devbroker.broker import DevBroker, run
 from repertory.streams.devbroker.lifetime import die_with
 from repertory.streams.devbroker.settings import BrokerSettings
@@ -85,7 +85,7 @@ def main() -> int:
             tls=_tls(arguments.cert, arguments.key),
         )
         asyncio.run(run(settings, _announce))
-    except (ConfigError, OSError) as error:
+    except (RepertoryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,7 @@
 """The embedded development broker: a single node that speaks enough of Kafka's protocol."""
 
 import asyncio
+import fcntl
 import functools
 import logging
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from repertory.errors import ConfigError
 from repertory.streams.devbroker import cleaner
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 class DevBroker:
     """A broker inside this process, for development and tests. One node, no replication.
 
-    To be started and stopped in the same asyncio loop. Two brokers must not share a data folder.
+    To be started and stopped in the same asyncio loop. Two brokers cannot share a data folder.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -38,8 +40,9 @@ class DevBroker:
         self._temporary: Path | None = None
         self._node: Node | None = None
         self._server: asyncio.Server | None = None
-        self._connections: dict[Connection, asyncio.Task[None]] = {}
+        self._connections: dict[Connection, asyncio.Task[Any] | None] = {}
         self._chores: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     @property
     def bootstrap_servers(self) -> str:
@@ -47,7 +50,8 @@ class DevBroker:
         return f"{self.settings.advertised_host or self.settings.host}:{self.port}"
 
     async def start(self) -> None:
-        """Open the data folder and listen. Raises ConfigError, OSError."""
+        """Open the data folder and listen. Raises ConfigError, LogDamaged, OSError."""
+        self._stopping = False
         folder = self.settings.data_dir
         if folder is None:
             folder = self._temporary = Path(tempfile.mkdtemp(prefix="repertory-broker-"))
@@ -76,15 +80,15 @@ class DevBroker:
         self.port = node.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        assert self._node is not None
+        if self._node is None or self._stopping:
+            writer.close()
+            return
         if len(self._connections) >= self.settings.max_connections:
             _log.warning("connection refused: there are %d already", len(self._connections))
             writer.close()
             return
         connection = Connection(self._node, reader, writer)
-        self._connections[connection] = task
+        self._connections[connection] = asyncio.current_task()
         try:
             await connection.serve()
         finally:
@@ -92,18 +96,22 @@ class DevBroker:
 
     async def stop(self) -> None:
         """Close all connections and files; a temporary data folder is removed. Idempotent."""
+        self._stopping = True
         if self._server is not None:
             self._server.close()
         for chore in self._chores:
             chore.cancel()
         for connection in self._connections:
             connection.break_off()
-        await asyncio.gather(*self._chores, *self._connections.values(), return_exceptions=True)
+        await asyncio.gather(
+            *self._chores, *filter(None, self._connections.values()), return_exceptions=True
+        )
         if self._server is not None:
             await self._server.wait_closed()
         if self._node is not None:
             self._node.topics.close()
             self._node.journal.close()
+            self._node.lock.close()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
         self._server = self._node = self._temporary = None
@@ -143,6 +151,7 @@ def _attempt(chore: Callable[[], None]) -> None:
 
 def _open(folder: Path, settings: BrokerSettings) -> Node:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _lock(folder)
     journal = MetadataJournal(folder / "metadata.jsonl", durable=settings.durable)
     topics = Topics(folder / "logs", journal, durable=settings.durable)
     offsets = CommittedOffsets(journal)
@@ -161,6 +170,7 @@ def _open(folder: Path, settings: BrokerSettings) -> Node:
             min_session_timeout=settings.min_session_timeout_ms / 1000,
         ),
         transactions=transactions,
+        lock=lock,
         host=settings.advertised_host or settings.host,
     )
     for event in journal.read():
@@ -172,6 +182,19 @@ def _open(folder: Path, settings: BrokerSettings) -> Node:
     journal.rewrite(_events(node))
     transactions.open()
     return node
+
+
+def _lock(folder: Path) -> BinaryIO:
+    """Keep other brokers away until the file returned is closed, or this process ends."""
+    file = (folder / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(
+            f"{folder}: another broker uses this data folder; stop it, or choose another folder"
+        ) from None
+    return file
 
 
 def _events(node: Node) -> list[Event]:
@@ -186,7 +209,7 @@ def _events(node: Node) -> list[Event]:
 async def run(settings: BrokerSettings, announce: Callable[[DevBroker], None]) -> None:
     """Run a broker until SIGINT or SIGTERM; `announce` is called once it listens.
 
-    Raises ConfigError, OSError if it cannot start.
+    Raises RepertoryError, OSError if it cannot start.
     """
     broker = DevBroker(settings)
     stop = asyncio.Event()
@@ -201,6 +224,14 @@ async def run(settings: BrokerSettings, announce: Callable[[DevBroker], None]) -
         await broker.stop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def serve(settings: BrokerSettings) -> None:
+    """Run a broker until SIGINT or SIGTERM, and say so on one line: `repertory broker`.
+
+    Raises RepertoryError, OSError if it cannot start.
+    """
+    asyncio.run(run(settings, lambda broker: print(describe(broker), flush=True)))
 
 
 def describe(broker: DevBroker) -> str:

@@ -94,6 +94,11 @@ class Group:
         self._deadline: float | None = None  # of PREPARING or COMPLETING
         self._answers: Answers = []
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is, or is about to become, a member: the group may be forgotten."""
+        return self.state is State.EMPTY and not self._expected
+
     # Requests
 
     def join(self, request: Join, ticket: Ticket, now: float) -> Answers:

@@ -107,6 +107,8 @@ class Groups:
         now = self._clock()
         for group in list(self._groups.values()):
             self._deliver(group.tick(now))
+            if group.idle:
+                del self._groups[group.group_id]
 
     def _known(self, group_id: str) -> Group:
         group = self._groups.get(group_id)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from repertory.streams.devbroker.segment import sync_folder
+from repertory.streams.devbroker.protocol import ErrorCode, Refused
+from repertory.streams.devbroker.segment import LogDamaged, sync_folder
 
 Event = tuple[Any, ...]
 """Kind and values, all of them JSON."""
@@ -28,17 +29,20 @@ class MetadataJournal:
         self._surplus = 0
 
     def read(self) -> list[Event]:
-        """Return the events, oldest first; what follows a torn line does not count."""
-        events: list[Event] = []
+        """Return the events, oldest first, without a last line that is torn. Raises LogDamaged."""
         try:
             lines = self._path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
-            return events
-        for line in lines:
+            return []
+        events: list[Event] = []
+        for number, line in enumerate(lines, start=1):
             try:
                 events.append(tuple(json.loads(line)))
-            except ValueError:
-                break
+            except (ValueError, TypeError) as error:
+                raise LogDamaged(
+                    f"{self._path}: line {number} is no event: {error}; restore the file, or "
+                    "delete the data folder to start afresh"
+                ) from error
         return events
 
     def rewrite(self, events: Iterable[Event]) -> None:
@@ -55,14 +59,24 @@ class MetadataJournal:
         self._surplus = 0
 
     def append(self, *events: Event) -> None:
-        """Add events; on return they survive the end of this process (or worse, if durable)."""
+        """Add events; on return they survive the end of this process (or worse, if durable).
+
+        Raises Refused(KAFKA_STORAGE_ERROR), and then none of them is in the file.
+        """
         if self._file is None:
             raise ValueError("the journal is not open: rewrite it first")
+        size = os.fstat(self._file).st_size
         left = memoryview(b"".join(map(_line, events)))
-        while left:
-            left = left[os.write(self._file, left) :]
-        if self._durable:
-            os.fdatasync(self._file)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+            if self._durable:
+                os.fdatasync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, size)
+            raise Refused(
+                ErrorCode.KAFKA_STORAGE_ERROR, f"cannot write {self._path}: {error.strerror}"
+            ) from error
         self._surplus += len(events)
 
     @property

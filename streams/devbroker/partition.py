@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from repertory.errors import RepertoryError
 from repertory.streams.devbroker.batch import (
     HEADER_SIZE,
     BatchHeader,
@@ -22,17 +21,13 @@ from repertory.streams.devbroker.batch import (
 from repertory.streams.devbroker.producers import AbortedTransaction, Producers
 from repertory.streams.devbroker.protocol import ErrorCode, Refused
 from repertory.streams.devbroker.records import read_records, readable
-from repertory.streams.devbroker.segment import Segment
+from repertory.streams.devbroker.segment import LogDamaged, Segment
 from repertory.streams.devbroker.topic_config import TopicConfig
 
 CLEANED = ".cleaned"
 """Suffix of the files that compaction is still writing."""
 _START_FILE = "start"
 _COMMIT = 1  # type of the control record that commits
-
-
-class LogDamaged(RepertoryError):
-    """A log was changed by someone else: bytes in its middle are no batches."""
 
 
 class Partition:

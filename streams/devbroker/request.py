@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from repertory.streams.devbroker.codec import Reader, Writer
 from repertory.streams.devbroker.groups import Groups
@@ -27,6 +27,7 @@ class Node:
     offsets: CommittedOffsets
     groups: Groups
     transactions: Transactions
+    lock: BinaryIO
     host: str
     port: int = 0
 

@@ -7,10 +7,15 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+from repertory.errors import RepertoryError
 from repertory.streams.devbroker.batch import HEADER_SIZE, BatchHeader, read_header
 from repertory.streams.devbroker.records import readable
 
 _SUFFIX = ".log"
+
+
+class LogDamaged(RepertoryError):
+    """Bytes in the middle of a file are not what the broker wrote; nothing is served from it."""
 
 
 class Segment:

@@ -67,12 +67,8 @@ class Topics:
 
     def events(self) -> Iterator[Event]:
         """Yield the events that tell of the topics as they are."""
-        for name in self._topics:
-            yield self._event(name)
-
-    def _event(self, name: str) -> Event:
-        topic = self._topics[name]
-        return "topic", name, len(topic.partitions), topic.config.own
+        for name, topic in self._topics.items():
+            yield "topic", name, len(topic.partitions), topic.config.own
 
     def _open(self, name: str, topic: Topic, count: int) -> None:
         for index in range(len(topic.partitions), count):
@@ -119,9 +115,9 @@ class Topics:
         """Create a topic. Raises Refused."""
         self.check_new(name, count, config)
         topic = Topic(TopicConfig(config))
+        self._journal.append(("topic", name, count, dict(config)))
         self._open(name, topic, count)
         self._topics[name] = topic
-        self._journal.append(self._event(name))
 
     def check_growth(self, name: str, count: int) -> None:
         """Raise Refused if the topic cannot get this many partitions."""
@@ -136,19 +132,22 @@ class Topics:
     def grow(self, name: str, count: int) -> None:
         """Add partitions, up to this number. Raises Refused."""
         self.check_growth(name, count)
-        self._open(name, self._topics[name], count)
-        self._journal.append(self._event(name))
+        topic = self._topics[name]
+        self._journal.append(("topic", name, count, topic.config.own))
+        self._open(name, topic, count)
 
     def configure(self, name: str, config: Mapping[str, str]) -> None:
         """Give a topic these settings; others go back to their default. Raises Refused."""
-        self.topic(name).config.replace(config)
-        self._journal.append(self._event(name))
+        topic = self.topic(name)
+        TopicConfig(config)
+        self._journal.append(("topic", name, len(topic.partitions), dict(config)))
+        topic.config.replace(config)
 
     def delete(self, name: str) -> None:
         """Delete a topic with all its records. Raises Refused."""
         topic = self.topic(name)
-        del self._topics[name]
         self._journal.append(("deleted topic", name))
+        del self._topics[name]
         for partition in topic.partitions:
             partition.remove()
 

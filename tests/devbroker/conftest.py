@@ -2,6 +2,7 @@
 
 import functools
 import os
+import resource
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,14 @@ def open_partition(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Parti
     yield open_partition
     for partition in opened:
         partition.close()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Return a function after which no file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def until(done: Callable[[], Any], seconds: float = PATIENCE) -> Any:

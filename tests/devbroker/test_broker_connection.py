@@ -298,3 +298,11 @@ async def test_it_listens_on_loopback_and_leaves_nothing_behind(
     await broker.stop()
     assert not folder.exists()
     assert await is_closed(stream)
+
+
+async def test_two_brokers_cannot_share_a_folder(brokers: list[DevBroker], tmp_path: Path) -> None:
+    first = await start(brokers, BrokerSettings(data_dir=tmp_path))
+    with pytest.raises(ConfigError, match="another broker uses this data folder"):
+        await start(brokers, BrokerSettings(data_dir=tmp_path))
+    await first.stop()
+    await start(brokers, BrokerSettings(data_dir=tmp_path))

@@ -1,16 +1,16 @@
 """A partition's log: what is in it, what survives, what is refused."""
 
-import resource
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.devbroker.conftest import Clock, make_batch, values
 
 from repertory.streams.devbroker.batch import HEADER_SIZE, read_header
-from repertory.streams.devbroker.partition import LogDamaged, Partition
+from repertory.streams.devbroker.partition import Partition
 from repertory.streams.devbroker.protocol import ErrorCode, Refused
 from repertory.streams.devbroker.records import read_records
+from repertory.streams.devbroker.segment import LogDamaged
 
 OpenPartition = Callable[..., Partition]
 EVERYTHING = 1 << 30
@@ -265,14 +265,6 @@ def test_a_segment_ends_when_it_is_old(open_partition: OpenPartition, clock: Clo
     clock.now += 2
     log.append(make_batch(values("b")))
     assert [segment.base for segment in log.segments] == [0, 1]
-
-
-@pytest.fixture
-def full_disk() -> Iterator[Callable[[int], None]]:
-    """Return a function after which no file grows beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_batch_that_does_not_fit_on_the_disk_leaves_no_trace(

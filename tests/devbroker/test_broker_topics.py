@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from repertory.streams.devbroker.journal import MetadataJournal
 from repertory.streams.devbroker.offsets import Committed, CommittedOffsets
 from repertory.streams.devbroker.protocol import ErrorCode, Refused
+from repertory.streams.devbroker.segment import LogDamaged
 from repertory.streams.devbroker.topic_config import TopicConfig
 from repertory.streams.devbroker.topics import Topics, check_name
 
@@ -183,3 +184,38 @@ def test_the_journal_does_not_grow_for_ever(reopen: Callable[[], Opened], tmp_pa
     assert not journal.bloated
     offsets.commit("g", {("a", 0): Committed(99, "")})
     assert len((tmp_path / "metadata.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_damage_inside_the_journal_is_told_not_swallowed(
+    reopen: Callable[[], Opened], tmp_path: Path
+) -> None:
+    _, _, offsets = reopen()
+    offsets.commit("g", {("a", 0): Committed(1, "")})
+    path = tmp_path / "metadata.jsonl"
+    path.write_bytes(b'["offsets", oops\n' + path.read_bytes())
+    with pytest.raises(LogDamaged, match=r"metadata\.jsonl: line 1"):
+        reopen()
+    path.unlink()
+
+
+def test_what_the_journal_has_no_room_for_did_not_happen(
+    reopen: Callable[[], Opened], full_disk: Callable[[int], None], tmp_path: Path
+) -> None:
+    _, topics, offsets = reopen()
+    topics.create("a", 1, {})
+    full_disk((tmp_path / "metadata.jsonl").stat().st_size + 5)
+    actions: list[Callable[[], None]] = [
+        lambda: topics.create("b", 1, {}),
+        lambda: topics.configure("a", {"retention.ms": "5"}),
+        lambda: topics.delete("a"),
+        lambda: offsets.commit("g", {("a", 0): Committed(1, "")}),
+    ]
+    for action in actions:
+        with pytest.raises(Refused) as caught:
+            action()
+        assert caught.value.code is ErrorCode.KAFKA_STORAGE_ERROR
+    full_disk(1 << 20)
+    offsets.commit("g", {("a", 0): Committed(2, "")})
+    for _, current, committed in ((None, topics, offsets), reopen()):
+        assert (list(current), current.topic("a").config.own) == (["a"], {})
+        assert committed.of("g") == {("a", 0): (2, "")}

@@ -51,7 +51,7 @@ def _existing(node: Node, topics: _Topics) -> dict[TopicPartition, Committed]:
 
 
 def _write_errors(
-    writer: Writer, topics: _Topics, stored: dict[TopicPartition, Committed], error: ErrorCode
+    writer: Writer, topics: _Topics, *, stored: dict[TopicPartition, Committed], error: ErrorCode
 ) -> Writer:
     def row(name: str, index: int) -> None:
         missing = (name, index) not in stored
@@ -81,7 +81,7 @@ async def offset_commit(node: Node, request: Request) -> Writer:
         node.offsets.commit(group_id, positions)
     except Refused as refused:
         error = refused.code
-    return _write_errors(request.throttled(since=3), topics, positions, error)
+    return _write_errors(request.throttled(since=3), topics, stored=positions, error=error)
 
 
 async def txn_offset_commit(node: Node, request: Request) -> Writer:
@@ -103,7 +103,7 @@ async def txn_offset_commit(node: Node, request: Request) -> Writer:
         node.transactions.add_offsets(transactional_id, producer, group_id, positions=positions)
     except Refused as refused:
         error = refused.code
-    return _write_errors(request.throttled(since=0), topics, positions, error)
+    return _write_errors(request.throttled(since=0), topics, stored=positions, error=error)
 
 
 async def offset_fetch(node: Node, request: Request) -> Writer:

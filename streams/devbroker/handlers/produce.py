@@ -27,7 +27,7 @@ async def produce(node: Node, request: Request) -> Writer | None:
     read.int32()  # timeout
 
     def partition(topic: str) -> _Outcome:
-        return _append(node, acks, topic, read.int32(), read.blob())
+        return _append(node, acks, topic, index=read.int32(), data=read.blob())
 
     def topic() -> tuple[str, list[_Outcome]]:
         name = read.string()
@@ -43,7 +43,7 @@ async def produce(node: Node, request: Request) -> Writer | None:
     return _answer(request, topics)
 
 
-def _append(node: Node, acks: int, topic: str, index: int, data: memoryview) -> _Outcome:
+def _append(node: Node, acks: int, topic: str, *, index: int, data: memoryview) -> _Outcome:
     try:
         if acks not in _ACKS:
             raise Refused(ErrorCode.INVALID_REQUIRED_ACKS, f"acks={acks}; -1, 0 and 1 are allowed")
