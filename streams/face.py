@@ -9,6 +9,7 @@ import structlog
 from repertory.actors.client import RouterClient
 from repertory.actors.process import NodeProcess, run_process
 from repertory.config import MEBIBYTE, ClusterConfig
+from repertory.errors import RepertoryError
 from repertory.streams.models_in import ModelIntake
 from repertory.streams.record_stream import RecordStream
 from repertory.streams.topics import NewTopicSpec, wait_for_topics
@@ -29,24 +30,31 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
     """Move records and models until `stop` is set.
 
     1. Wait for the brokers and the topics. 2. Read, score and write, and take models in. 3. Stop:
-    finish what is in flight, commit, leave.
+    finish what is in flight, commit, leave. Ends the process with 1 when only a new one can go on.
     """
     kafka = process.config.kafka
     topics = await wait_for_topics(kafka, wanted_topics(process.config), stop)
     if topics is None:
         return
     client = RouterClient(process.paths.router_door, role="streams")
-    async with client, asyncio.TaskGroup() as tasks:
-        watchdog = tasks.create_task(_end_in_time(stop))
-        stream = RecordStream(process.config, client, node=process.node, topics=topics)
-        reporting = tasks.create_task(_report(client, stream))
-        async with asyncio.TaskGroup() as work:
-            work.create_task(stream.run(stop))
-            if takes_models(process.config):
-                intake = ModelIntake(process, client, topics[kafka.dead_letters_topic])
-                work.create_task(intake.run(stop))
-        reporting.cancel()
-        watchdog.cancel()
+    failures: list[str] = []
+    try:
+        async with client, asyncio.TaskGroup() as tasks:
+            watchdog = tasks.create_task(_end_in_time(stop))
+            stream = RecordStream(process.config, client, node=process.node, topics=topics)
+            reporting = tasks.create_task(_report(client, stream))
+            async with asyncio.TaskGroup() as work:
+                work.create_task(stream.run(stop))
+                if takes_models(process.config):
+                    intake = ModelIntake(process, client, topics[kafka.dead_letters_topic])
+                    work.create_task(intake.run(stop))
+            reporting.cancel()
+            watchdog.cancel()
+    except* RepertoryError as group:
+        failures += _messages(group)
+    if failures:
+        log.error("a new process goes on from what is committed", why="; ".join(failures))
+        sys.exit(1)
 
 
 def wanted_topics(config: ClusterConfig) -> dict[str, NewTopicSpec]:
@@ -69,6 +77,12 @@ def wanted_topics(config: ClusterConfig) -> dict[str, NewTopicSpec]:
 def takes_models(config: ClusterConfig) -> bool:
     """Whether models come through this face; a journal that is the topic reads it itself."""
     return config.journal.kind == "sqlite"
+
+
+def _messages(error: BaseException) -> list[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return [message for each in error.exceptions for message in _messages(each)]
+    return [str(error)]
 
 
 async def _report(client: RouterClient, stream: RecordStream) -> None:

@@ -27,7 +27,7 @@ from repertory.journal.clock import epoch_ms
 from repertory.protos.results_pb2 import DeadLetter, Source
 from repertory.streams.results import REASON_CHARACTERS, dead_letter_headers, fit
 from repertory.streams.sink import OVERHEAD_BYTES
-from repertory.streams.source import consumer_properties
+from repertory.streams.source import SourceFailed, consumer_properties, is_fatal
 from repertory.streams.topics import Topic
 
 READ_SECONDS = 0.2
@@ -77,21 +77,19 @@ class ModelIntake:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set."""
+        """Work until `stop` is set. Raises SourceFailed when only a new process can go on."""
         await self._call(self._consumer.subscribe, [self._topic])
-        try:
-            while not stop.is_set():
-                message = await self._call(self._consumer.poll, READ_SECONDS)
-                if message is None:
-                    continue
-                if message.error() is not None:
-                    log.warning("the models topic cannot be read", why=message.error().str())
-                    continue
-                if await self._take(message, stop):
-                    await self._commit(message)
-        finally:
-            await self._call(self._consumer.close)
-            self._thread.shutdown(wait=False)
+        while not stop.is_set():
+            message = await self._call(self._consumer.poll, READ_SECONDS)
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                if is_fatal(error):
+                    raise SourceFailed(error.str())
+                log.warning("the models topic cannot be read", why=error.str())
+            elif await self._take(message, stop):
+                await self._commit(message)
+        await self._call(self._consumer.close)
 
     async def _take(self, message: Message, stop: asyncio.Event) -> bool:
         """Do what a message says; return whether it is done with."""

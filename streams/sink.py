@@ -167,16 +167,16 @@ class Sink:
 
 
 def _properties(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str, Any]:
-    largest = max(
-        topics[name].max_bytes for name in (kafka.results_topic, kafka.dead_letters_topic)
-    )
+    limits = [topics[name].max_bytes for name in (kafka.results_topic, kafka.dead_letters_topic)]
     return {
         "compression.type": "lz4",
         "linger.ms": 2,
         "reconnect.backoff.max.ms": 1000,
         "log_level": 2,  # the source tells when brokers come and go
         **kafka.client_properties(),
-        "message.max.bytes": max(largest, 1000),
+        "message.max.bytes": max(*limits, 1000),
+        # What a broker limits is the batch, in which many small messages travel together.
+        "batch.size": max(1, min(*limits, 1_000_000) - OVERHEAD_BYTES),
         "enable.idempotence": True,
         "acks": "all",
         "message.timeout.ms": 0,  # never: a result that is given up would have to be made again

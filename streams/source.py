@@ -181,7 +181,7 @@ class Source:
         self._loop.call_soon_threadsafe(self._committed, offsets)
 
     def _error(self, error: KafkaError) -> None:
-        if error.fatal():
+        if is_fatal(error):
             self._fatal = error.str()
         elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
             return  # told by the statistics
@@ -244,6 +244,11 @@ def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, An
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
     }
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether a client with this error is of no use any more."""
+    return error.fatal() or error.code() == KafkaError._FATAL
 
 
 def _places(partitions: Iterable[TopicPartition]) -> list[Place]:

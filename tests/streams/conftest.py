@@ -16,7 +16,14 @@ from typing import Any, cast
 import pytest
 import yaml
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from repertory.actors.client import RouterClient
 from repertory.actors.lifeline import die_with_parent
@@ -133,10 +140,12 @@ class World:
         for future in admin.create_topics(new).values():
             future.result()
 
-    def delete_topic(self, name: str) -> None:
-        """Delete a topic."""
+    def change_topic(self, name: str, key: str, value: str) -> None:
+        """Change the configuration of a topic."""
         admin = AdminClient({"bootstrap.servers": self.broker.bootstrap_servers})
-        admin.delete_topics([self.topic(name)])[self.topic(name)].result()
+        entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, self.topic(name), incremental_configs=[entry])
+        admin.incremental_alter_configs([resource])[resource].result()
 
     def producer(self) -> Producer:
         """Return a producer."""
