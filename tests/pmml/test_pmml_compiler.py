@@ -1,21 +1,17 @@
 """The compiler as a whole: exporters' files, hostile ones, exactness, and speed."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
-from sklearn.tree import DecisionTreeClassifier
 
 from repertory.errors import ModelRejected
 from repertory.models.model import Feature, Schema
 from repertory.models.pmml.compiler import compile_pmml
 from repertory.models.pmml.refusal import NotCompiled
-
-Score = Callable[..., Any]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pmml"
 FILES = sorted(path.relative_to(FIXTURES).as_posix() for path in FIXTURES.glob("*/*.pmml"))
@@ -88,43 +84,6 @@ def test_nodes_nested_without_end_are_rejected() -> None:
 def test_a_document_that_is_cut_is_rejected(cut: int) -> None:
     with pytest.raises(ModelRejected):
         compile_pmml(document(TREE.format('<Node score="1"><True/></Node>'))[:cut], X)
-
-
-def exported(tree: Any, nodes: list[int]) -> str:
-    """Write a scikit-learn tree as PMML."""
-    (index,) = nodes
-    counts = tree.value[index][0]
-    shares = "".join(
-        f'<ScoreDistribution value="{label}" recordCount="{count}"/>'
-        for label, count in enumerate(counts)
-    )
-    below = ""
-    if tree.children_left[index] >= 0:
-        for operator, child in (
-            ("lessOrEqual", tree.children_left[index]),
-            ("greaterThan", tree.children_right[index]),
-        ):
-            test = f'<SimplePredicate field="x{tree.feature[index]}" operator="{operator}" value="{float(tree.threshold[index])!r}"/>'
-            below += exported(tree, [child]).replace("<True/>", test, 1)
-    return f'<Node score="{counts.argmax()}"><True/>{shares}{below}</Node>'
-
-
-def test_a_scikit_learn_tree_answers_as_it_does_there(score: Score) -> None:
-    rng = np.random.default_rng(5)
-    rows = rng.normal(size=(400, 3)).astype(np.float32).astype(np.float64)
-    classes = rng.integers(0, 3, 400)
-    tree = DecisionTreeClassifier(max_depth=6, random_state=0).fit(rows, classes)
-    model = f"""<TreeModel functionName="classification"><MiningSchema/>
-      {exported(tree.tree_, [0])}</TreeModel>"""
-    values = "".join(f'<Value value="{label}"/>' for label in range(3))
-    answers = score(
-        model,
-        fields=f'<DataField name="y" optype="categorical" dataType="integer">{values}</DataField>',
-        mining='<MiningField name="y" usageType="target"/>',
-        **{f"x{i}": rows[:, i].tolist() for i in range(3)},
-    )
-    assert [int(label) for label in answers.labels] == tree.predict(rows).tolist()
-    np.testing.assert_allclose(answers.outcomes.probabilities, tree.predict_proba(rows), atol=1e-15)
 
 
 def forest(trees: int, depth: int) -> str:
