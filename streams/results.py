@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed, Value
 from repertory.protos.results_pb2 import (
-    ClassProbability,
     DeadLetter,
     ScoredRecord,
     Source,
@@ -54,29 +53,29 @@ def cut(text: str, size: int) -> bytes:
     return data if len(data) <= size else data[:size].decode(errors="ignore").encode()
 
 
-def scored_record(
-    data_type: str, record: Record, outcome: Value | Label, scored: Scored, *, limit: int
-) -> bytes:
+def common_part(data_type: str, scored: Scored) -> bytes:
+    """Return the bytes that all ScoredRecords of one scoring begin with.
+
+    Protobuf messages that are put one after the other are read as one, merged: what is common is
+    encoded once.
+    """
+    return ScoredRecord(
+        data_type=data_type, model=_model(scored.model), scored_ms=scored.scored_ms
+    ).SerializeToString()
+
+
+def scored_record(common: bytes, record: Record, outcome: Value | Label, *, limit: int) -> bytes:
     """Return a ScoredRecord of at most `limit` bytes: one that is larger leaves the record out."""
-    message = ScoredRecord(
-        data_type=data_type,
-        model=_model(scored.model),
-        source=source_of(record),
-        received_ms=record.received_ms,
-        scored_ms=scored.scored_ms,
-        record=record.value,
-    )
+    message = ScoredRecord(received_ms=record.received_ms, record=record.value)
+    _set_source(message.source, record)
     if isinstance(outcome, Value):
         message.value = outcome.value
     else:
         message.label = outcome.label
-        message.probabilities.extend(
-            [
-                ClassProbability(label=label, probability=probability)
-                for label, probability in outcome.probabilities.items()
-            ]
-        )
-    return fit(message, limit)
+        add = message.probabilities.add
+        for label, probability in outcome.probabilities.items():
+            add(label=label, probability=probability)
+    return common + fit(message, limit - len(common))
 
 
 def dead_letter(
@@ -88,21 +87,18 @@ def dead_letter(
         code=outcome.code,
         reason=outcome.message[:REASON_CHARACTERS],
         model=_model(scored.model),
-        source=source_of(record),
         failed_ms=scored.scored_ms,
         record=record.value,
     )
+    _set_source(message.source, record)
     return fit(message, limit)
 
 
-def source_of(record: Record) -> Source:
-    """Return where a record came from."""
-    return Source(
-        topic=record.claim.topic,
-        partition=record.claim.partition,
-        offset=record.offset,
-        timestamp_ms=record.timestamp_ms,
-    )
+def _set_source(source: Source, record: Record) -> None:
+    source.topic = record.claim.topic
+    source.partition = record.claim.partition
+    source.offset = record.offset
+    source.timestamp_ms = record.timestamp_ms
 
 
 def _model(model: ModelRef | None) -> ModelRefMessage | None:

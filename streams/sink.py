@@ -19,6 +19,7 @@ from repertory.streams.record import Record
 from repertory.streams.results import (
     Headers,
     Scored,
+    common_part,
     dead_letter,
     dead_letter_headers,
     result_headers,
@@ -82,6 +83,7 @@ class Sink:
     def write(self, data_type: str, scored: Scored) -> None:
         """Write a message for each record, but those whose partition is lost meanwhile."""
         headers: Headers = [] if scored.model is None else result_headers(data_type, scored.model)
+        common = common_part(data_type, scored)
         result_limit = self._topics[self._results].max_bytes - OVERHEAD_BYTES
         letter_limit = self._topics[self._dead_letters].max_bytes - OVERHEAD_BYTES
         for record, outcome in zip(scored.records, scored.outcomes, strict=True):
@@ -94,7 +96,7 @@ class Sink:
                 self._produce(self._dead_letters, record, letter, why)
             else:
                 self._statistics.scored += 1
-                result = scored_record(data_type, record, outcome, scored, limit=result_limit)
+                result = scored_record(common, record, outcome, limit=result_limit)
                 self._produce(self._results, record, result, headers)
 
     async def watch(self) -> None:

@@ -207,7 +207,8 @@ class Source:
     def _assigned(self, places: list[Place]) -> None:
         self.rebalances += 1
         self._claims.add(places)
-        log.info("partitions are assigned", partitions=places)
+        if places:
+            log.info("partitions are assigned", partitions=places)
 
     def _released(self, places: list[Place]) -> None:
         self.rebalances += 1
