@@ -79,7 +79,7 @@ def scored_record(common: bytes, record: Record, outcome: Value | Label, *, limi
 
 
 def dead_letter(
-    data_type: str, record: Record, outcome: RecordFailed, scored: Scored, *, limit: int
+    record: Record, outcome: RecordFailed, scored: Scored, *, data_type: str, limit: int
 ) -> bytes:
     """Return a DeadLetter of at most `limit` bytes: one that is larger leaves the record out."""
     message = DeadLetter(

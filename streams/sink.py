@@ -91,7 +91,9 @@ class Sink:
                 continue
             if isinstance(outcome, RecordFailed):
                 self._statistics.count_failure(outcome.code)
-                letter = dead_letter(data_type, record, outcome, scored, limit=letter_limit)
+                letter = dead_letter(
+                    record, outcome, scored, data_type=data_type, limit=letter_limit
+                )
                 why = dead_letter_headers(data_type, outcome.code, outcome.message)
                 self._produce(self._dead_letters, record, letter, why)
             else:

@@ -54,7 +54,9 @@ def test_a_class_is_written_with_all_probabilities() -> None:
 
 def test_a_dead_letter_of_a_record_that_no_model_saw_names_none() -> None:
     failed = RecordFailed(FailureCode.INTERNAL, "it killed the actor")
-    letter = DeadLetter.FromString(dead_letter("wine", RECORD, failed, scored(None), limit=1000))
+    letter = DeadLetter.FromString(
+        dead_letter(RECORD, failed, scored(None), data_type="wine", limit=1000)
+    )
     assert not letter.HasField("model")
     assert letter == DeadLetter(
         data_type="wine",
@@ -70,7 +72,7 @@ def test_what_would_be_too_large_leaves_the_record_out() -> None:
     result = ScoredRecord.FromString(scored_record(COMMON, LARGE, Value(1), limit=500))
     assert (result.record, result.source) == (b"", SOURCE)
     failed = RecordFailed(FailureCode.INVALID_RECORD, "why")
-    letter = dead_letter("wine", LARGE, failed, scored(None), limit=500)
+    letter = dead_letter(LARGE, failed, scored(None), data_type="wine", limit=500)
     assert DeadLetter.FromString(letter).record == b""
 
 
