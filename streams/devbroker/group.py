@@ -327,8 +327,6 @@ class Group:
                 member.syncing, member.seen = None, now
 
     def _remove(self, member: Member, now: float) -> None:
-        if member.member_id not in self.members:
-            return
         self._forget(member, now)
         if not self.members:
             self._empty()

@@ -231,7 +231,10 @@ def test_a_sudden_end_while_files_are_replaced_does_no_harm(
     (tmp_path / "log" / "x.cleaned").write_bytes(b"half")
     log = compacted()
     assert (rows(log), log.end) == (expected, 6)
-    assert not list((tmp_path / "log").glob("*.cleaned"))
+    assert {path.name for path in (tmp_path / "log").iterdir()} == {
+        segment.path.name for segment in log.segments
+    }
+    assert len(log.segments) == 2
 
 
 def test_a_log_that_changed_meanwhile_is_not_overwritten(compacted: OpenPartition) -> None:
@@ -311,3 +314,12 @@ def test_a_compacted_log_is_kept_for_ever(open_partition: OpenPartition) -> None
     put(log, ("a", "1"), timestamps=[0])
     retain(log)
     assert rows(log) == [(0, "a", "1")]
+
+
+def test_times_fit_what_is_left(compacted: OpenPartition) -> None:
+    log = compacted()
+    put(log, ("a", "1"), ("b", "1"), timestamps=[9000, 1000])
+    put(log, ("a", "2"), timestamps=[5000])
+    clean(log)
+    assert log.latest_timestamp() == (2, 5000)
+    assert log.offset_for(5001) == (-1, -1)

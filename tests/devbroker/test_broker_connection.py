@@ -197,6 +197,43 @@ async def test_what_is_wrong_with_a_batch_is_said(brokers: list[DevBroker]) -> N
     await hang_up(stream)
 
 
+async def fetched(stream: Stream, *, isolation: int, offset: int = 0, version: int = 11) -> bytes:
+    """Return the batches that a fetch of partition 0 brings."""
+    writer = Writer().int32(-1).int32(100).int32(1).int32(1 << 20).int8(isolation)
+    writer.int32(0).int32(-1)
+    writer.array(["t"], writer.string)
+    writer.int32(1).int32(0).int32(-1).int64(offset).int64(-1).int32(1 << 20)
+    writer.int32(0).string("")
+    answer = await ask(stream, ApiKey.FETCH, version, writer.to_bytes())
+    assert [answer.int32(), answer.int16(), answer.int32(), answer.int32()] == [0, 0, 0, 1]
+    assert (answer.string(), answer.int32(), answer.int32(), answer.int16()) == ("t", 1, 0, 0)
+    answer.int64(), answer.int64(), answer.int64()
+    answer.array(lambda: (answer.int64(), answer.int64())), answer.int32()
+    return bytes(answer.blob())
+
+
+async def test_a_reader_of_committed_records_is_sent_no_others(brokers: list[DevBroker]) -> None:
+    stream = await connect(await start(brokers))
+    await topic_t(stream)
+    identity = await ask(
+        stream, ApiKey.INIT_PRODUCER_ID, 1, Writer().string("x").int32(60_000).to_bytes()
+    )
+    assert (identity.int32(), identity.int16()) == (0, 0)
+    producer = (identity.int64(), identity.int16())
+    enlist = Writer().string("x").int64(producer[0]).int16(producer[1])
+    enlist.array(["t"], lambda name: enlist.string(name).array([0], enlist.int32))
+    await ask(stream, ApiKey.ADD_PARTITIONS_TO_TXN, 0, enlist.to_bytes())
+    await produced(stream, -1, make_batch(values("plain")))
+    batch = make_batch(values("open"), producer=(*producer, 0), attributes=0x10)
+    assert (await produced(stream, -1, batch))[0] == 0
+    everything = await fetched(stream, isolation=0)
+    assert b"open" in everything
+    assert everything.startswith(await fetched(stream, isolation=1))
+    assert b"open" not in await fetched(stream, isolation=1)
+    assert await fetched(stream, isolation=1, offset=1) == b""
+    await hang_up(stream)
+
+
 async def test_checksums_need_not_be_checked(brokers: list[DevBroker]) -> None:
     stream = await connect(await start(brokers, BrokerSettings(verify_checksums=False)))
     await topic_t(stream)

@@ -352,3 +352,11 @@ def test_a_commit_is_told_to_wait_for_the_plan_but_not_for_joins(scene: Scene) -
     with pytest.raises(Refused) as caught:
         scene.group.check_commit(scene.who(first), scene.now)
     assert caught.value.code is ErrorCode.REBALANCE_IN_PROGRESS
+
+
+def test_a_static_member_whose_connection_breaks_while_joining_stays(scene: Scene) -> None:
+    ticket = scene.join("a", instance_id="A")
+    scene.note(scene.group.abandon(ticket, scene.now))
+    assert list(scene.group.members) == ["A-1"]
+    scene.wait(SESSION + 1)
+    assert scene.group.state is State.EMPTY
