@@ -38,6 +38,8 @@ from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 # How soon another process's append to the SQLite journal is seen; our own wake the follower.
 FOLLOW_SECONDS = 0.25
 RETRY_SECONDS = 1.0
+# A publisher waits for its model this long; a check may take half a minute, and others queue before.
+WAIT_SECONDS = 80.0
 
 log = structlog.get_logger(__name__)
 
@@ -141,12 +143,8 @@ class Keeper:
         raise InternalError(f"the keeper does not answer {subject!r}")
 
     async def _publish(self, data: dict[str, Any]) -> dict[str, Any]:
-        spooled = [Path(data[key]) for key in ("content_file", "descriptor_file") if data.get(key)]
-        try:
-            descriptor = await asyncio.to_thread(self._build, data)
-        finally:
-            for path in spooled:
-                path.unlink(missing_ok=True)
+        # The asker removes its files once it has an answer: a question may come twice.
+        descriptor = await asyncio.to_thread(self._build, data)
         self._check_data_type(descriptor.dataType)
         serialised = descriptor.SerializeToString()
         origin = data.get("origin") or f"door/{uuid.uuid4()}"
@@ -172,16 +170,16 @@ class Keeper:
         self._appended.set()
         version = entry.rollback_to or entry.position
         if entry.position > self._done:
-            if not wait:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(entry.position, []).append(future)
+            done, _ = await asyncio.wait((future,), timeout=WAIT_SECONDS if wait else 0)
+            if not done:
                 return {
                     "dataType": entry.data_type,
                     "name": name,
                     "version": version,
                     "state": ModelState.PUBLISHED,
                 }
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(entry.position, []).append(future)
-            await future
         catalog = self._store.catalog
         model = await self._store.run(lambda: catalog.get(entry.data_type, version))
         return _outcome(model)

@@ -92,8 +92,8 @@ class RouterActor(DoorActor):
             case Connected(peer):
                 self._core.connected(peer)
             case Closed(peer, reason):
-                if (data_type := self._core.closed(peer)) is not None:
-                    self._lost(data_type, reason)
+                self._core.closed(peer)
+                self._closed(peer, reason)
 
     def tick(self) -> None:
         """Expire what is late, connect to actors that come up, restart those that died."""
@@ -172,21 +172,30 @@ class RouterActor(DoorActor):
             if update.data_type == data_type:
                 self.send(address, update)
 
-    def _lost(self, data_type: str, reason: str) -> None:
-        actor = self._actors[data_type]
+    def _closed(self, peer: int, reason: str) -> None:
+        for actor in self._actors.values():
+            if actor.peer == peer and actor.up_since:
+                self._lost(actor, reason)
+            elif actor.peer == peer:
+                # The door of one that is just dying still let us in; its successor opens its own.
+                actor.peer = None
+
+    def _lost(self, actor: _Serving, reason: str) -> None:
         now = time.monotonic()
         steady = actor.up_since and now - actor.up_since > STEADY_SECONDS
         actor.backoff = FIRST_BACKOFF if steady else min(actor.backoff * 2, LAST_BACKOFF)
         actor.not_before = now + (0 if steady else actor.backoff)
         actor.peer = actor.address = actor.child = None
         actor.created = actor.up_since = 0.0
-        log.warning("a serving actor is lost; it is started again", data_type=data_type, why=reason)
+        log.warning(
+            "a serving actor is lost; it is started again", data_type=actor.data_type, why=reason
+        )
 
     def _child_exited(self, address: ActorAddress) -> None:
         # Those with a door are seen dying at the door, in the same moment; this is for the others.
         for actor in self._actors.values():
-            if actor.child == address and actor.peer is None and actor.created:
-                self._lost(actor.data_type, "it ended before it listened")
+            if actor.child == address and actor.created and not actor.up_since:
+                self._lost(actor, "it ended before it listened")
 
     def _tell(self, data_type: str, message: object) -> None:
         address = self._actors[data_type].address

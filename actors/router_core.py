@@ -111,25 +111,24 @@ class RouterCore:
             self.outbox.append(Stage(shard.staging.message))
         self._dispatch(shard.target)
 
-    def closed(self, peer: int) -> str | None:
-        """Note that a peer is gone; return its data type if it was a serving actor."""
+    def closed(self, peer: int) -> None:
+        """Note that a peer is gone; a serving actor's batches wait for its successor."""
         if (client := self._clients.pop(peer, None)) is not None:
             self._reports.pop(f"{client.role}:{client.name}", None)
             for target in self._targets():
                 target.forget_client(peer)
             if peer == self._keeper.peer:
                 self._keeper.lost()
-            return None
+            return
         shard = self._serving.pop(peer, None)
         if shard is None or shard.target.peer != peer:
-            return None
+            return
         for job in shard.target.lost():
             self._fail(
                 job,
                 FailureCode.INTERNAL,
                 f"the serving actor died {job.attempts} times with this batch in flight",
             )
-        return shard.target.name
 
     def tick(self) -> None:
         """Answer what waited past its deadline. To be called some ten times a second."""

@@ -157,7 +157,10 @@ def _checked(feature: Feature, value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    text = orjson.dumps(value).decode()
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "deeply nested"  # what was read may be too deep to be written
     return text if len(text) <= 60 else text[:57] + "..."
 
 

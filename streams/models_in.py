@@ -114,23 +114,19 @@ class ModelIntake:
         return False
 
     async def _publish(self, message: Message, value: bytes) -> None:
-        # Written for each attempt: the keeper deletes the file, whatever it answers.
         origin = _origin(message)
         path = self._spool / f"{origin.replace('/', '-')}.descriptor"
         await self._call(_write, path, value)
-        answer = await self._client.ask(
-            "publish",
-            timeout=ASK_SECONDS,
-            data_type=None,
-            name=None,
-            description="",
-            model_type=None,
-            location=None,
-            content_file=None,
-            descriptor_file=str(path),
-            origin=origin,
-            wait=False,
-        )
+        try:
+            answer = await self._client.ask(
+                "publish",
+                timeout=ASK_SECONDS,
+                descriptor_file=str(path),
+                origin=origin,
+                wait=False,
+            )
+        finally:
+            path.unlink(missing_ok=True)
         if answer.get("state") == "REJECTED":
             raise PublishRejected(str(answer.get("reason")))
         log.info("a model is handed to the keeper", origin=origin, answer=answer)

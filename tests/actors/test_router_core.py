@@ -190,7 +190,7 @@ def test_what_was_in_flight_at_a_death_is_sent_to_the_successor_in_order(up: Wor
     for number in (1, 2):
         up.score(number)
     up.out()
-    assert up.core.closed(ACTOR) == "wine"
+    up.core.closed(ACTOR)
     up.score(3)
     up.core.serving_up("wine", 9)
     sends = up.out()
@@ -233,7 +233,7 @@ def test_a_reply_from_a_client_counts_for_nothing(up: World) -> None:
 
 def test_an_old_actor_that_closes_after_its_successor_came_disturbs_nothing(up: World) -> None:
     up.core.serving_up("wine", 9)
-    assert up.core.closed(ACTOR) is None
+    up.core.closed(ACTOR)
     up.score(1)
     assert [send.peer for send in up.out()] == [9]
 
@@ -292,7 +292,7 @@ def test_a_client_is_welcomed_with_its_credit(world: World) -> None:
 def test_what_a_vanished_client_asked_is_answered_to_nobody(up: World) -> None:
     up.score(1)
     [to_actor] = up.out()
-    assert up.core.closed(FACE) is None
+    up.core.closed(FACE)
     up.reply(ACTOR, to_actor)
     assert up.out() == []
 

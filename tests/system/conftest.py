@@ -117,6 +117,9 @@ def publish(ask: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
         spooled = node.paths.spool / f"test-{time.monotonic_ns()}"
         spooled.write_bytes(file.read_bytes())
         data = {"data_type": "wine", "name": file.stem, **data}
-        return ask(node, "publish", content_file=str(spooled), wait=True, **data)
+        try:
+            return ask(node, "publish", content_file=str(spooled), wait=True, **data)
+        finally:
+            spooled.unlink()
 
     return publish_file

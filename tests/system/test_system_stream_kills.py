@@ -1,0 +1,120 @@
+"""kill -9 of the Kafka face and the keeper under load: every record of the topic gets a result."""
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from repertory.actors.local_node import LocalNode, wait_until
+from repertory.protos.results_pb2 import ScoredRecord
+from repertory.protos.winerecord_pb2 import WineRecord
+from repertory.streams.devbroker.process import BrokerProcess
+from repertory.streams.publish import publish_model
+
+RATE = 1000  # records a second
+BACK_SECONDS = 5.0
+
+
+class Stream:
+    """Produces wines at a steady rate, and knows which of them have results."""
+
+    def __init__(self, brokers: str) -> None:
+        self._brokers = brokers
+        self._consumer = Consumer({"bootstrap.servers": brokers, "group.id": "the test"})
+        self.produced: Counter[tuple[int, int]] = Counter()
+        self.results: Counter[tuple[int, int]] = Counter()
+
+    def produce(self, stop: Event) -> None:
+        producer = Producer({"bootstrap.servers": self._brokers, "linger.ms": 5})
+        value = WineRecord(pH=3.3, alcohol=10, density=0.99).SerializeToString()
+        while not stop.is_set():
+            for number in range(RATE // 20):
+                producer.produce("mdata", value, str(number), on_delivery=self._delivered)
+            producer.poll(0)
+            stop.wait(0.05)
+        producer.flush()
+
+    def _delivered(self, error: object, message: object) -> None:
+        assert error is None
+        self.produced[message.partition(), message.offset()] += 1  # type: ignore[attr-defined]
+
+    def read(self, stop: Event) -> None:
+        partitions = [TopicPartition("results", number, 0) for number in range(4)]
+        self._consumer.assign(partitions)
+        while not stop.is_set():
+            for message in self._consumer.consume(500, timeout=0.1):
+                assert message.error() is None
+                source = ScoredRecord.FromString(message.value() or b"").source
+                self.results[source.partition, source.offset] += 1
+        self._consumer.close()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    with BrokerProcess(data_dir=tmp_path / "broker") as broker:
+        yield broker
+
+
+def pid_of(node: LocalNode, module: str) -> int | None:
+    for pid in node.processes():
+        if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            return pid
+    return None
+
+
+@pytest.mark.parametrize("module", ["repertory.streams.face", "repertory.actors.keeper"])
+def test_every_record_gets_a_result_when_a_process_is_killed(
+    module: str,
+    broker: BrokerProcess,
+    local_node: Callable[..., LocalNode],
+    write_config: Callable[..., Path],
+    wine_models: Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    chance, slowest = random.Random(1599), 0.0
+    node = local_node("--broker", broker.bootstrap_servers, config=write_config())
+    node.wait_until(ready=False)
+    model = wine_models / "05-mlp.onnx"
+    publish_model(model, bootstrap_servers=broker.bootstrap_servers, data_type="wine")
+    node.wait_until(ready=True)
+    stream, no_more, stop = Stream(broker.bootstrap_servers), Event(), Event()
+    threads = [
+        Thread(target=stream.produce, args=(no_more,)),
+        Thread(target=stream.read, args=(stop,)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: stream.results, "the first result")
+        for _ in range(int(pytestconfig.getoption("--kills"))):
+            time.sleep(chance.uniform(0.3, 1.0))  # the moment is the input, drawn from the seed
+            wait_until(lambda: pid_of(node, module), "it runs")
+            os.kill(pid_of(node, module) or 0, signal.SIGKILL)
+            killed = time.time()
+            slowest = max(slowest, seconds_until_results(stream, killed))
+        no_more.set()
+        threads[0].join()
+        wait_until(lambda: not stream.produced - stream.results, "every record has a result", 60)
+    finally:
+        no_more.set()
+        stop.set()
+        for thread in threads:
+            thread.join()
+    doubled = sum(count - 1 for count in stream.results.values())
+    print(f"{len(stream.produced):,} records, {doubled:,} doubled, slowest return {slowest:.2f} s")
+    assert not stream.results.keys() - stream.produced.keys()
+    assert slowest < BACK_SECONDS
+
+
+def seconds_until_results(stream: Stream, killed: float) -> float:
+    """Wait until records that came after the kill have results."""
+    places = set(stream.produced)
+    wait_until(lambda: stream.results.keys() - places, "later records have results", 30)
+    return time.time() - killed
