@@ -5,7 +5,9 @@ example's models in turn, and shows what is served. Ctrl-C ends everything.
 """
 
 import argparse
+import atexit
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,17 +27,16 @@ from rich.panel import Panel
 from rich.table import Table
 
 from repertory.actors.local_node import LocalNode
+from repertory.cli import EMBEDDED_BROKER
+from repertory.config import load_config
 from repertory.streams.publish import publish_model
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-BROKER = "127.0.0.1:9092"
-LOG = ROOT / "data" / "example.log"
-CURL = "curl localhost:5500/state/wine"
 
 
 class Stopped(Exception):
-    """Ctrl-C or SIGTERM."""
+    """Ctrl-C, SIGTERM, or a terminal that was closed."""
 
 
 def main() -> None:
@@ -45,20 +46,31 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10.0, help="seconds between new models")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long to run")
     arguments = parser.parse_args()
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _stop)
-    LOG.parent.mkdir(exist_ok=True)
+    _take_terminal()
+    folder = load_config(ROOT / "cluster.yaml").data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "example.log"
     console = Console()
     try:
-        with LocalNode(ROOT / "cluster.yaml", "--broker", "embedded", log=LOG) as node:
-            console.print(
-                f"starting the embedded broker and a node (its log: {LOG.relative_to(ROOT)})"
-            )
+        with LocalNode(ROOT / "cluster.yaml", "--broker", "embedded", log=log) as node:
+            console.print(f"starting the embedded broker and a node (its log: {log})")
             node.wait_until(ready=False)
-            with _replay(arguments.rate):
+            with _replay(arguments.rate, _brokers(node), log):
                 Show(node, console, every=arguments.every).run(arguments.seconds)
     except Stopped:
         console.print("stopped; run it again, and it serves from its snapshot")
+
+
+def _take_terminal() -> None:
+    """Have Ctrl-C reach this process alone: `make`, which waits for us, would call it an error."""
+    if sys.stdin.isatty() and os.getpgrp() != os.getpid():
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        makes = os.tcgetpgrp(sys.stdin.fileno())
+        os.setpgid(0, 0)
+        os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+        atexit.register(os.tcsetpgrp, sys.stdin.fileno(), makes)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -66,14 +78,18 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
+def _brokers(node: LocalNode) -> str:
+    return node.config.kafka.bootstrap_servers or EMBEDDED_BROKER
+
+
 @contextmanager
-def _replay(rate: int) -> Iterator[None]:
+def _replay(rate: int, brokers: str, log: Path) -> Iterator[None]:
     """Replay the wines over and over, in a process of its own."""
     wines = HERE / "data" / "winequality-red.csv"
     command = [sys.executable, "-m", "repertory", "replay", str(wines), "--topic", "mdata"]
-    command += ["--kafka", BROKER, "--rate", str(rate), "--loop", "--ignore", "quality", "--quiet"]
-    with LOG.open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    command += ["--kafka", brokers, "--rate", str(rate), "--loop", "--ignore", "quality", "--quiet"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         yield
     finally:
@@ -117,7 +133,7 @@ class Show:
         model = next(self._models)
         publish_model(
             HERE / "models" / model["file"],
-            bootstrap_servers=BROKER,
+            bootstrap_servers=_brokers(self._node),
             topic="models",
             data_type="wine",
             name=model["name"],
@@ -141,7 +157,10 @@ class Show:
             parts.append(f"published last: {self._published[0]}; the next in {left:.0f} s")
         if (stream := self._stream()) is not None:
             parts.append(stream)
-        parts += [self._versions(), f"[dim]ask it yourself:[/] {CURL}   [dim]stop: Ctrl-C[/]"]
+        parts += [
+            self._versions(),
+            f"[dim]ask it yourself:[/] curl {self._node.url}/state/wine   [dim]stop: Ctrl-C[/]",
+        ]
         return Panel(Group(*parts), title="Repertory serves wine")
 
     def _stage(self, state: dict[str, Any]) -> Table:
