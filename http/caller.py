@@ -1,24 +1,47 @@
 """How the command line asks a node over HTTP."""
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+import orjson
 
 from repertory.errors import RepertoryError
 
-# A model is checked for half a minute at most; then it is loaded.
-TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+# A model is checked for half a minute at most, others may be checked before it; then it is loaded.
+TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
 
 
 class CallFailed(RepertoryError):
     """A node could not be reached, or did not do what it was asked."""
 
 
+def node_url(text: str) -> str:
+    """Return a node's address with its scheme and no slash at the end. Raises ValueError."""
+    url = (text if "://" in text else f"http://{text}").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is not an address such as http://127.0.0.1:5500")
+    _ = parts.port  # raises ValueError when it is no number
+    return url
+
+
+def path(*parts: str) -> str:
+    """Return the path of these parts, of which each may hold any character."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
 async def call(url: str, method: str, path: str, body: Any = None) -> Any:
-    """Return the JSON that a node answers. Raises CallFailed with the node's own words."""
+    """Return the JSON object that a node answers. Raises CallFailed with the node's own words.
+
+    Of what `body` holds, NaN and infinity are sent as null, and what JSON does not know as text.
+    """
+    data = None if body is None else orjson.dumps(body, default=str)
+    headers = {"Content-Type": "application/json"} if data is not None else {}
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        return await _answer(url, session.request(method, url + path, json=body))
+        return await _answer(url, session.request(method, url + path, data=data, headers=headers))
 
 
 async def upload(url: str, file: Path, fields: dict[str, str]) -> Any:
@@ -33,13 +56,21 @@ async def upload(url: str, file: Path, fields: dict[str, str]) -> Any:
 async def _answer(url: str, request: Any, accepted: frozenset[int] | set[int] = frozenset()) -> Any:
     try:
         async with request as reply:
-            answer = await reply.json()
-            if reply.status >= 400 and reply.status not in accepted:
-                raise CallFailed(answer.get("error") or f"{url} answered {reply.status}")
-            return answer
-    except aiohttp.ContentTypeError as error:
+            status, content = reply.status, await reply.read()
+    except TimeoutError as error:  # before ClientError: some are both
+        raise CallFailed(f"{url} did not answer in time; try again") from error
+    except aiohttp.ClientConnectorError as error:
+        number = error.os_error.errno  # its text holds the address once more
+        why = os.strerror(number) if number and number > 0 else str(error.os_error)
+        raise CallFailed(f"no node answers at {url}: {why}; is `repertory up` running?") from error
+    except aiohttp.ClientError as error:
+        raise CallFailed(f"{url} broke off: {error}; is `repertory up` still running?") from error
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
         raise CallFailed(f"{url} is not a Repertory node: it answered no JSON") from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise CallFailed(
-            f"no node answers at {url} ({error}); is `repertory up` running?"
-        ) from error
+    if not isinstance(answer, dict):
+        raise CallFailed(f"{url} is not a Repertory node: it answered no JSON object")
+    if status >= 400 and status not in accepted:
+        raise CallFailed(str(answer.get("error") or f"{url} answered {status}"))
+    return answer

@@ -1,19 +1,30 @@
 """The configuration: one cluster.yaml, read once at the edge, overridable from the environment.
 
 Every key can be overridden by a `REPERTORY_` variable, with `__` between levels:
-`REPERTORY_HTTP__PORT=8080`, `REPERTORY_KAFKA__BOOTSTRAP_SERVERS=broker:9092`.
+`REPERTORY_HTTP__PORT=8080`, `REPERTORY_KAFKA__BOOTSTRAP_SERVERS=broker:9092`. A list is written as
+in YAML, `REPERTORY_MODELS__ROOTS=[/models]`; anything else is taken as it is; nothing is null.
 """
 
+import difflib
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from repertory.errors import ConfigError
 
@@ -23,17 +34,47 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port
 
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_SECRET = re.compile(r"password|secret|token|\.pem|_key$")
+MASK = "**********"
+
+
+def _servers(text: str) -> str:
+    servers = [each.strip() for each in text.split(",")]
+    for each in servers:
+        if _SERVER.fullmatch(each) is None:
+            raise ValueError(f"{each!r} is not host:port")
+    return ",".join(servers)
+
+
+def _message(text: str) -> str:
+    if re.fullmatch(r"[\w.]+:\w+", text) is None:
+        raise ValueError("a message is written module:Class")
+    return text
+
+
+def _distinct(features: tuple[str, ...]) -> tuple[str, ...]:
+    for each in features:
+        if features.count(each) > 1:
+            raise ValueError(f"{each!r} is listed {features.count(each)} times")
+    return features
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value  # all of its keys are commented out
 
 
 class DataType(_Section):
     """What a record is, and how records of this type are served."""
 
-    message: str
+    message: Annotated[str, AfterValidator(_message)]
     """The protobuf message of a record: `module:Class` of a generated module."""
-    features: tuple[str, ...] = Field(min_length=1)
+    features: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=1)
     """The record's fields that models see, in the order in which unnamed model inputs take them."""
     topics: tuple[str, ...] = ()
     """Kafka topics whose records are of this type."""
@@ -50,7 +91,7 @@ class DataType(_Section):
 class Kafka(_Section):
     """The Kafka face. Without `bootstrap_servers` there is none."""
 
-    bootstrap_servers: str | None = None
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] | None = None
     """`host:port,…` of the brokers."""
     group_id: str = "repertory"
     """Consumer group of the record topics."""
@@ -68,6 +109,10 @@ class Kafka(_Section):
     """Further librdkafka properties (`security.protocol`, `sasl.username`, …)."""
     password: SecretStr | None = None
     """`sasl.password`; best given as REPERTORY_KAFKA__PASSWORD."""
+
+    @field_serializer("properties")
+    def _mask(self, properties: dict[str, Any]) -> dict[str, Any]:
+        return {key: MASK if _SECRET.search(key) else each for key, each in properties.items()}
 
     def client_properties(self) -> dict[str, str | int | float | bool]:
         """Return the librdkafka properties of every client: brokers and security."""
@@ -140,13 +185,16 @@ class ClusterConfig(_Section):
     """Lowest level that is logged."""
 
     @model_validator(mode="after")
-    def _topics_are_of_one_type(self) -> Self:
-        seen: dict[str, str] = {}
+    def _topics_have_one_use(self) -> Self:
+        keys = ("models_topic", "results_topic", "dead_letters_topic")
+        uses = [(getattr(self.kafka, key), f"kafka.{key}") for key in keys]
         for name, data_type in self.data_types.items():
-            for topic in data_type.topics:
-                if topic in seen:
-                    raise ValueError(f"topic {topic!r} is of both {seen[topic]!r} and {name!r}")
-                seen[topic] = name
+            uses += [(topic, f"data_types.{name}.topics") for topic in data_type.topics]
+        seen: dict[str, str] = {}
+        for topic, use in uses:
+            if topic in seen:
+                raise ValueError(f"topic {topic!r} is in both {seen[topic]} and {use}")
+            seen[topic] = use
         if self.journal.kind == "kafka" and not self.kafka.bootstrap_servers:
             raise ValueError("journal.kind is kafka, but kafka.bootstrap_servers is not set")
         return self
@@ -192,30 +240,84 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Cluster
     try:
         document = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; --config names another file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(
             f"{path}: a mapping is expected at the top, not {type(document).__name__}"
         )
+    variables = {}
     for key, value in (os.environ if environ is None else environ).items():
         if key.startswith("REPERTORY_") and key not in _OTHER_VARIABLES:
-            _override(document, key, value)
-    return parse_config(document, source=str(path))
+            variables[_override(document, key, value)] = key
+    return parse_config(document, source=str(path), variables=variables)
 
 
-def parse_config(document: Mapping[str, Any], *, source: str = "configuration") -> ClusterConfig:
-    """Validate a document. Raises ConfigError, naming source, key and value."""
+def parse_config(
+    document: Mapping[str, Any],
+    *,
+    source: str = "configuration",
+    variables: Mapping[tuple[str, ...], str] | None = None,
+) -> ClusterConfig:
+    """Validate a document. Raises ConfigError, naming source, key and value.
+
+    `variables` tells which keys were taken from which variables of the environment.
+    """
     try:
         return ClusterConfig.model_validate(document)
     except ValidationError as error:
         lines = [
-            f"{source}: {'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}"
-            + (f" (got {item['input']!r:.80})" if item["loc"] else "")
+            f"{_source(item['loc'], source, variables or {})}: {_fault(item)}"
             for item in error.errors(include_url=False)
         ]
         raise ConfigError("\n".join(lines)) from error
+
+
+def _source(loc: Sequence[object], file: str, variables: Mapping[tuple[str, ...], str]) -> str:
+    place = tuple(map(str, loc))
+    for key, variable in variables.items():
+        shared = min(len(key), len(place))
+        if shared and key[:shared] == place[:shared]:
+            return variable
+    return file
+
+
+def _fault(item: Any) -> str:
+    loc = item["loc"]
+    key = ".".join(map(str, loc)) or "top level"
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(loc[-1]), _keys_at(loc[:-1]), n=1, cutoff=0.5)
+        return f"{key}: unknown key" + (f"; did you mean {close[0]!r}?" if close else "")
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("model_type", "dict_type"):
+        message = "keys and values are expected"
+    if not loc or item["type"] == "missing" or _SECRET.search(key):
+        return f"{key}: {message}"
+    return f"{key}: {message} (got {item['input']!r:.80})"
+
+
+def _keys_at(loc: Sequence[object]) -> list[str]:
+    """Return the keys of the section at a place; `data_types` and `nodes` have one more level."""
+    sections: dict[object, type[_Section]] = {
+        (): ClusterConfig,
+        **{(key,): section for key, section in SECTIONS.items()},
+    }
+    place = tuple(loc[:1]) if len(loc) == 2 and loc[0] in ("data_types", "nodes") else tuple(loc)
+    return list(sections[place].model_fields) if place in sections else []
+
+
+# The sections of cluster.yaml, by key; of `nodes` and `data_types` there are many, by name.
+SECTIONS: dict[str, type[_Section]] = {
+    "nodes": Node,
+    "http": Http,
+    "kafka": Kafka,
+    "journal": Journal,
+    "models": Models,
+    "data_types": DataType,
+}
 
 
 # Variables of this prefix that are not keys of the configuration.
@@ -231,11 +333,23 @@ _OTHER_VARIABLES = frozenset(
 )
 
 
-def _override(document: dict[str, Any], variable: str, value: str) -> None:
-    *parents, last = variable.removeprefix("REPERTORY_").lower().split("__")
-    for parent in parents:
-        section = document.setdefault(parent, {})
-        if not isinstance(section, dict):
+def _override(document: dict[str, Any], variable: str, value: str) -> tuple[str, ...]:
+    """Put a variable's value in its place in the document, and return that place."""
+    place = tuple(variable.removeprefix("REPERTORY_").lower().split("__"))
+    for parent in place[:-1]:
+        if document.get(parent) is None:
+            document[parent] = {}
+        document = document[parent]
+        if not isinstance(document, dict):
             raise ConfigError(f"{variable}: {parent} is not a section")
-        document = section
-    document[last] = yaml.safe_load(value)
+    document[place[-1]] = _value(variable, value, secret=bool(_SECRET.search(place[-1])))
+    return place
+
+
+def _value(variable: str, text: str, *, secret: bool) -> Any:
+    if not secret and text.startswith(("[", "{")):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{variable}: {text!r:.80} is not YAML: {error}") from error
+    return text or None

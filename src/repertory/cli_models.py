@@ -1,0 +1,95 @@
+"""The commands about models: publish, versions, rollback."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repertory.cli_options import json_option, print_json, say, url_option, waiting
+
+
+@click.command(short_help="Publish a model, and wait until it serves or is rejected.")
+@url_option
+@click.argument("data_type")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="Name of the model; that of the file if absent.")
+@click.option("--description", default="", help="A sentence about the model.")
+@click.option(
+    "--type",
+    "--model-type",
+    "model_type",
+    metavar="TYPE",
+    help="ONNX, PMML, TENSORFLOW (a frozen graph) or TENSORFLOWSAVED (a zip or tar.gz); "
+    "told from the content if absent, with --kafka from the file's name.",
+)
+@click.option("--kafka", "brokers", metavar="HOST:PORT", help="Publish to Kafka instead of HTTP.")
+@click.option("--topic", default="models", show_default=True, help="Topic, with --kafka.")
+def publish(
+    url: str, data_type: str, file: Path, name: str | None, brokers: str | None, **rest: Any
+) -> None:
+    """Publish the model in FILE for DATA_TYPE, and wait until it serves or is rejected.
+
+    A model that is rejected disturbs nothing: the old one goes on serving, the reason is printed,
+    and the exit code is 1.
+
+    Over Kafka, it is not waited for: `repertory versions` tells what became of it.
+    """
+    name = name or file.name.partition(".")[0]
+    if brokers is not None:
+        _publish_to_kafka(file, brokers, data_type=data_type, name=name, **rest)
+        return
+    from repertory.http.caller import upload
+
+    fields = {"dataType": data_type, "name": name, "description": rest["description"]}
+    fields |= {"modelType": rest["model_type"]} if rest["model_type"] else {}
+    with waiting(f"{name} is checked, compiled and tried out"):
+        answer = asyncio.run(upload(url, file, fields))
+    if answer.get("state") == "REJECTED" or "error" in answer:
+        version = f"version {answer['version']} is rejected: " if "version" in answer else ""
+        raise click.ClickException(f"{version}{answer.get('reason') or answer.get('error')}")
+    _say_state(answer)
+
+
+def _publish_to_kafka(file: Path, brokers: str, *, topic: str, **what: Any) -> None:
+    from repertory.streams.publish import publish_model
+
+    with waiting(f"waiting for {brokers} to take it"):
+        publish_model(file, bootstrap_servers=brokers, topic=topic, **what)
+    say(f"published to {topic} at {brokers}; `repertory versions` tells what becomes of it")
+
+
+def _say_state(answer: dict[str, Any]) -> None:
+    say(f"{answer['state']} {answer['name']}, version {answer['version']}")
+
+
+@click.command(short_help="List all versions of a model, with their states and reasons.")
+@url_option
+@click.argument("data_type")
+@json_option
+def versions(url: str, data_type: str, as_json: bool) -> None:
+    """List all versions of DATA_TYPE's model, the latest first, with their states and reasons."""
+    from repertory.cli_tables import show_versions
+    from repertory.http.caller import call, path
+
+    found = asyncio.run(call(url, "GET", path("models", data_type, "versions")))
+    if as_json:
+        print_json(found)
+    elif found["versions"]:
+        show_versions(found["versions"])
+    else:
+        click.echo(f"no model was published for {data_type} yet: repertory publish")
+
+
+@click.command(short_help="Serve an earlier version of a model again.")
+@url_option
+@click.argument("data_type")
+@click.argument("version", type=click.IntRange(min=1))
+def rollback(url: str, data_type: str, version: int) -> None:
+    """Serve VERSION of DATA_TYPE's model again. It must have served before."""
+    from repertory.http.caller import call, path
+
+    target = path("models", data_type, "rollback")
+    with waiting(f"version {version} is brought back"):
+        answer = asyncio.run(call(url, "POST", target, {"version": version}))
+    _say_state(answer)

@@ -1,0 +1,82 @@
+"""What the commands share: options, output, and how they end on a signal."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+from rich.console import Console
+
+EMBEDDED_BROKER = "127.0.0.1:9092"
+NOT_A_TERMINAL_COLUMNS = 500  # lines are not broken for a file or a pipe
+
+T = TypeVar("T")
+
+
+def console(*, err: bool = False) -> Console:
+    """Return a console of standard output, or of standard error, as it is now."""
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else NOT_A_TERMINAL_COLUMNS
+    return Console(file=stream, width=width, highlight=False)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what is waited for. It is gone at the end."""
+    with console(err=True).status(what):
+        yield
+
+
+def say(message: str) -> None:
+    """Print what was done, in green what comes before the first space."""
+    head, _, rest = message.partition(" ")
+    click.echo(f"{click.style(head, fg='green')} {rest}")
+
+
+def print_json(found: Any) -> None:
+    """Print JSON, for programs."""
+    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+
+
+async def until_signalled(body: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+    """Run `body` with an event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    return await body(stop)
+
+
+def _node_url(_: click.Context, __: click.Parameter, value: str) -> str:
+    from repertory.http.caller import node_url
+
+    try:
+        return node_url(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="cluster.yaml",
+    envvar="REPERTORY_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The cluster's description.",
+)
+url_option = click.option(
+    "--url",
+    default="http://127.0.0.1:5500",
+    envvar="REPERTORY_URL",
+    show_default=True,
+    show_envvar=True,
+    callback=_node_url,
+    help="HTTP address of the node.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
