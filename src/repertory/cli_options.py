@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +12,14 @@ import orjson
 from rich.console import Console
 
 EMBEDDED_BROKER = "127.0.0.1:9092"
-NOT_A_TERMINAL_COLUMNS = 500  # lines are not broken for a file or a pipe
 
 T = TypeVar("T")
 
 
-def console(*, err: bool = False) -> Console:
-    """Return a console of standard output, or of standard error, as it is now."""
-    stream = sys.stderr if err else sys.stdout
-    width = None if stream.isatty() else NOT_A_TERMINAL_COLUMNS
-    return Console(file=stream, width=width, highlight=False)
-
-
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show on a terminal what is waited for. It is gone at the end."""
-    with console(err=True).status(what):
+    """Show on a terminal what is waited for; it is gone at the end. A file gets nothing of it."""
+    with Console(stderr=True).status(what):
         yield
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 import orjson
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from repertory.cli_options import (
     EMBEDDED_BROKER,
     config_option,
-    console,
     until_signalled,
     url_option,
 )
@@ -186,6 +186,5 @@ def _progress_bar(*, disable: bool) -> Progress:
         TextColumn("records"),
         TimeElapsedColumn(),
     )
-    # To standard error, where a bar belongs; not at all when that is a file.
-    target = console(err=True)
+    target = Console(stderr=True)  # a file gets no bar
     return Progress(*columns, console=target, disable=disable or not target.is_terminal)

@@ -1,58 +1,54 @@
-"""The tables that commands print, for people."""
+"""The tables that commands print, for people.
+
+Not rich's: those cut or fold what does not fit, and names and reasons are to be read whole.
+"""
 
 import time
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from repertory.cli_options import console
+import click
 
 DIGEST_CHARACTERS = 12
-_COLOURS = {"SERVING": "green", "REJECTED": "red", "RETIRED": "dim"}
-
-
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1))
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column in right else "left"
-        table.add_column(column, justify=justify, no_wrap=True, overflow="ignore")
-    return table
+GAP = "  "
+_COLOURS = {"SERVING": "green", "REJECTED": "red"}
+_NUMBERS = frozenset({"version", "usage", "errors", "p50 ms", "p99 ms"})
 
 
 def show_versions(versions: list[dict[str, Any]]) -> None:
     """Print the versions of a data type's model; below the table why some were rejected."""
-    table = _table("version", "state", "name", "type", "sha256", "published", right=("version",))
-    for each in versions:
-        table.add_row(
+    header = ("version", "state", "name", "type", "sha256", "published")
+    rows: list[tuple[str, ...]] = [
+        (
             str(each["version"]),
-            Text(each["state"], style=_COLOURS.get(each["state"], "yellow")),
+            each["state"],
             each["name"],
             each["modelType"],
             each["sha256"][:DIGEST_CHARACTERS],
             moment(each["published"]),
         )
-    console().print(table, crop=False)
+        for each in versions
+    ]
+    colours = [_COLOURS.get(each["state"]) for each in versions]
+    _echo(header, rows, colours=colours)
     for each in versions:
         if each["state"] == "REJECTED":
-            reason = Text(f"version {each['version']}: {each['reason']}", style="red")
-            console().print(reason, soft_wrap=True)
+            click.secho(f"version {each['version']}: {each['reason']}", fg="red")
 
 
 def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
     """Print what a node serves; for a data type without a model, why."""
-    ready = "[green]ready[/]" if status["ready"] else "[red]not ready[/]"
-    console().print(f"node [bold]{status['node']}[/] is {ready}")
-    numbers = ("version", "usage", "errors", "p50 ms", "p99 ms")
-    table = _table("data type", "model", *numbers[:1], "since", *numbers[1:], right=numbers)
-    for name, state in states.items():
-        if "error" not in state:
-            table.add_row(name, *_state_cells(state))
-    if table.row_count:
-        console().print(table, crop=False)
+    ready = (
+        click.style("ready", fg="green") if status["ready"] else click.style("not ready", fg="red")
+    )
+    click.echo(f"node {status['node']} is {ready}")
+    header = ("data type", "model", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
+    serving = {name: state for name, state in states.items() if "error" not in state}
+    if serving:
+        _echo(header, [(name, *_state_cells(state)) for name, state in serving.items()])
     for name, state in states.items():
         if "error" in state:
-            console().print(Text(f"{name}: {state['error']}", style="yellow"), soft_wrap=True)
+            click.secho(f"{name}: {state['error']}", fg="yellow")
 
 
 def _state_cells(state: dict[str, Any]) -> tuple[str, ...]:
@@ -66,6 +62,26 @@ def _state_cells(state: dict[str, Any]) -> tuple[str, ...]:
         f"{percentiles['p50']:.2f}",
         f"{percentiles['p99']:.2f}",
     )
+
+
+def _echo(
+    header: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    *,
+    colours: Sequence[str | None] | None = None,
+) -> None:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    click.secho(_line(header, header, widths), bold=True)
+    for row, colour in zip(rows, colours or [None] * len(rows), strict=True):
+        click.secho(_line(header, row, widths), fg=colour)
+
+
+def _line(header: tuple[str, ...], row: tuple[str, ...], widths: list[int]) -> str:
+    def cells() -> Iterator[str]:
+        for column, cell, width in zip(header, row, widths, strict=True):
+            yield cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
+
+    return GAP.join(cells()).rstrip()
 
 
 def moment(epoch_ms: int) -> str:

@@ -29,6 +29,8 @@ from pydantic import (
 from repertory.errors import ConfigError
 
 MEBIBYTE = 1024 * 1024
+# Longest path that the kernel takes for a UNIX socket.
+SOCKET_PATH_BYTES = 107
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
@@ -225,12 +227,22 @@ class NodePaths:
 
     def serving_door(self, data_type: str) -> Path:
         """The socket on which the serving actor of a data type listens."""
-        return self.run / f"serving-{data_type}.sock"
+        # The longest name would not fit into the path of a socket.
+        name = data_type if len(data_type) <= 32 else hashlib.sha256(data_type.encode()).hexdigest()
+        return self.run / f"serving-{name[:32]}.sock"
 
     def create(self) -> None:
-        """Create the folders, readable by this user only. Idempotent."""
+        """Create the folders, readable by this user only. Idempotent.
+
+        Raises ConfigError when sockets cannot be in the temporary folder, or it is another's.
+        """
+        if len(os.fsencode(self.serving_door("x" * 32))) > SOCKET_PATH_BYTES:
+            raise ConfigError(f"{self.run} is too long a path for sockets; set TMPDIR=/tmp")
         for folder in (self.root, self.models, self.snapshots, self.spool, self.logs, self.run):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(f"{folder} cannot be created: {error.strerror}") from error
         if self.run.stat().st_uid != os.getuid():
             raise ConfigError(f"{self.run} belongs to another user; remove it or set TMPDIR")
 

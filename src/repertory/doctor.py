@@ -11,13 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from repertory.config import ClusterConfig, NodePaths, load_config
+from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config
 from repertory.errors import ConfigError
 
 Level = Literal["ok", "warning", "failed"]
 
-# Longest path that the kernel takes for a UNIX socket.
-SOCKET_PATH_BYTES = 107
 BROKER_SECONDS = 5.0
 
 
