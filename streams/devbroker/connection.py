@@ -1,6 +1,7 @@
 """One client's connection: frames in, answers out, in the same order."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -52,7 +53,9 @@ class Connection:
             _log.exception("connection of %s closed", self.host)
         finally:
             reading.cancel()
-            self._writer.close()
+            self._writer.close()  # once the client has taken what it was sent, or at `break_off`
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
 
     def break_off(self) -> None:
         """Close at once; `serve` then returns."""
@@ -116,5 +119,7 @@ class Connection:
     async def _send(self, correlation: int, writer: Writer) -> None:
         tags = Writer(flexible=writer.flexible).tags().to_bytes()
         head = _HEAD.pack(4 + len(tags) + writer.size, correlation) + tags
-        self._writer.writelines([head, *writer.parts])
+        # Not writelines, which in Python 3.12 and 3.13.0 never gets done with an empty part at the
+        # end, and fails when the connection is lost.
+        self._writer.write(b"".join([head, *writer.parts]))
         await self._writer.drain()
