@@ -21,10 +21,13 @@ class CallFailed(RepertoryError):
 def node_url(text: str) -> str:
     """Return a node's address with its scheme and no slash at the end. Raises ValueError."""
     url = (text if "://" in text else f"http://{text}").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 80)
+    except ValueError:  # of a port that is no number, and of brackets
+        whole = False
+    if not whole or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is not an address such as http://127.0.0.1:5500")
-    _ = parts.port  # raises ValueError when it is no number
     return url
 
 
