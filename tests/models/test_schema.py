@@ -58,4 +58,5 @@ def test_a_feature_that_no_field_has_is_named() -> None:
 
 def test_features_that_models_cannot_tell_apart_are_refused() -> None:
     with pytest.raises(ConfigError, match="are one name to models"):
-        schema_of("wine", DataType(message=WINE, features=("pH", "pH")))
+        # As it would be with fields `pH` and `p_h`, which the example has not.
+        schema_of("wine", DataType.model_construct(message=WINE, features=("pH", "pH")))
