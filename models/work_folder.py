@@ -20,9 +20,10 @@ class WorkFolder:
         prefix = f"repertory-{kind}-"
         for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
             _remove_if_left(path)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = -1
+        while self._lock < 0:
+            self.path = Path(tempfile.mkdtemp(prefix=prefix))
+            self._lock = _hold(self.path)
 
     def remove(self) -> None:
         """Remove the folder and all in it. Idempotent."""
@@ -30,6 +31,16 @@ class WorkFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def _hold(folder: Path) -> int:
+    """Return a lock on a new folder; -1 if another process took the folder for left, and removed it."""
+    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if (folder / _LOCK).exists():
+        return lock
+    os.close(lock)
+    return -1
 
 
 def _remove_if_left(path: Path) -> None:

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_a_folder_in_use_is_left_alone() -> None:
     assert first.path.exists()
     first.remove()
     second.remove()
+
+
+def test_those_who_begin_at_once_do_not_remove_each_others_folders() -> None:
+    def whole(_: int) -> bool:
+        folder = WorkFolder("test")
+        held = (folder.path / ".lock").exists()
+        folder.remove()
+        return held
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(whole, range(400)))
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
