@@ -28,6 +28,7 @@ _JVM_OPTIONS = (
     "-Xmx256m",
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",  # no file in /tmp for other processes
+    "-XX:+DisableAttachMechanism",  # no socket in /tmp, either, which takes commands
     "-XX:ReservedCodeCacheSize=64m",
     "-XX:CompressedClassSpaceSize=64m",
     "-Djavax.xml.accessExternalDTD=",
