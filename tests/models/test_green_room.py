@@ -47,10 +47,10 @@ def refusal(room: GreenRoom, published: bytes | Path) -> str:
     return caught.value.reason
 
 
-def workers() -> list[psutil.Process]:
-    """Return the processes that check models for this one."""
-    children = psutil.Process().children()
-    return [child for child in children if "repertory.models.check_process" in child.cmdline()]
+def child_of(room: GreenRoom) -> psutil.Process:
+    """Return the process that checks models for a room; other tests have rooms open, too."""
+    assert room._child is not None
+    return psutil.Process(room._child.pid)
 
 
 def sum_of(graph: GraphBuilder, *nodes: onnx.NodeProto, **constants: np.ndarray[Any, Any]) -> bytes:
@@ -221,8 +221,7 @@ def test_a_check_that_takes_too_long_is_killed_and_the_next_model_served(
 def test_a_check_that_dies_is_told_and_the_next_model_served(
     room: GreenRoom, slow: bytes, linear_onnx: bytes
 ) -> None:
-    before = workers()
-    killer = threading.Timer(0.5, before[0].send_signal, (signal.SIGSEGV,))
+    killer = threading.Timer(0.5, child_of(room).send_signal, (signal.SIGSEGV,))
     killer.start()
     assert refusal(room, descriptor(slow)) == "the check died (signal SIGSEGV)"
     killer.join()
@@ -232,14 +231,14 @@ def test_a_check_that_dies_is_told_and_the_next_model_served(
 def test_a_child_that_died_between_two_checks_is_replaced(
     room: GreenRoom, linear_onnx: bytes
 ) -> None:
-    for worker in workers():
-        worker.kill()
-        worker.wait(10)
+    child = child_of(room)
+    child.kill()
+    child.wait(10)
     assert room.prepare(descriptor(linear_onnx)).name == "m"
 
 
 def test_the_child_is_cut_off_from_the_network_or_says_why_not(room: GreenRoom) -> None:
-    devices = Path(f"/proc/{workers()[0].pid}/net/dev").read_text().splitlines()[2:]
+    devices = Path(f"/proc/{child_of(room).pid}/net/dev").read_text().splitlines()[2:]
     names = [line.partition(":")[0].strip() for line in devices]
     assert names == ["lo"] if room.network == "none" else "not isolated: " in room.network
 
@@ -248,22 +247,19 @@ def test_the_child_sees_no_secrets_of_its_parent(
     wine: Schema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPERTORY_KAFKA__PASSWORD", "secret")
-    before = {worker.pid for worker in workers()}
     room = GreenRoom(LIMITS, {"wine": wine})
     try:
-        (child,) = (worker for worker in workers() if worker.pid not in before)
-        assert "secret" not in Path(f"/proc/{child.pid}/environ").read_text()
+        assert "secret" not in Path(f"/proc/{child_of(room).pid}/environ").read_text()
     finally:
         room.close()
 
 
 def test_closing_leaves_no_process_and_no_file(wine: Schema, tmp_path: Path) -> None:
-    before = {worker.pid for worker in workers()}
     room = GreenRoom(LIMITS, {"wine": wine})
-    folder = room.folder
+    child, folder = child_of(room), room.folder
     room.close()
     room.close()
-    assert {worker.pid for worker in workers()} == before
+    assert not child.is_running()
     assert not folder.exists()
     with pytest.raises(GreenRoomFailed, match="closed"):
         room.prepare(b"x")
