@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.http.conftest import CREDIT
 
 from repertory.actors.local_node import LocalNode
 from repertory.errors import Overloaded
@@ -49,22 +50,28 @@ async def test_who_waits_too_long_is_told_and_leaves_the_line() -> None:
         pass
 
 
+async def score(call: Any, record: Any, *, seconds: float) -> Any:
+    headers = {"X-Request-Timeout": str(seconds)}
+    return await call("POST", "/score/wine", json=record, headers=headers)
+
+
 @pytest.mark.usefixtures("serving")
 async def test_an_actor_that_stands_still_delays_nobody_for_longer_than_allowed(
     call: Any, wine: Any
 ) -> None:
     status = (await call("GET", "/status")).body
     pid = status["data_types"]["wine"]["pid"]
-    headers = {"X-Request-Timeout": "0.5"}
     os.kill(pid, signal.SIGSTOP)
     try:
-        replies = await asyncio.gather(
-            *(call("POST", "/score/wine", json=wine(i), headers=headers) for i in range(8))
-        )
+        assert (await score(call, wine(1), seconds=0.5)).status == 504
+        patient = [asyncio.create_task(score(call, wine(i), seconds=30)) for i in range(CREDIT)]
+        async with asyncio.timeout(20):
+            while (reply := await score(call, wine(2), seconds=0.2)).status == 504:
+                pass  # the patient ones have not taken all credit yet
+        assert (reply.status, "Retry-After" in reply.headers) == (429, True)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert {reply.status for reply in replies} == {429, 504}
-    assert all("Retry-After" in reply.headers for reply in replies if reply.status == 429)
+    assert [reply.status for reply in await asyncio.gather(*patient)] == [200] * CREDIT
     again = await call("POST", "/score/wine", json=wine(7))
     assert again.body["results"] == [{"value": 7.0}]
 
