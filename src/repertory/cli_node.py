@@ -90,7 +90,10 @@ def _embedded_address(config: ClusterConfig) -> tuple[str, int]:
 
 
 async def _run(supervisor: Any, config: ClusterConfig, stop: asyncio.Event) -> None:
-    where = {"http": f"http://{config.http.host}:{config.http.port}"} if config.http.enabled else {}
+    where = {}
+    if config.http.enabled:
+        port = config.http.port or "any free port"
+        where["http"] = f"http://{config.http.host}:{port}"
     if config.kafka.bootstrap_servers:
         where["kafka"] = config.kafka.bootstrap_servers
     log.info("starting", **where, data=str(config.data_dir.absolute()))

@@ -22,7 +22,7 @@ from repertory.cli_options import (
     url_option,
 )
 from repertory.config import ClusterConfig, load_config
-from repertory.errors import InvalidRequest
+from repertory.errors import InvalidRequest, Unavailable
 
 AT_ONCE = 1000  # records in one request of `repertory score`
 
@@ -147,14 +147,17 @@ def replay(
         task = bar.add_task(f"to {topic}", total=None)
 
         def show(counts: Counts) -> None:
-            bar.update(task, completed=counts.sent, total=counts.total)
+            bar.update(task, completed=counts.acknowledged, total=counts.total)
 
         async def body(stop: asyncio.Event) -> Counts:
             wanted = Replay(data_type=data_type, topic=topic, **what)
             declared = found.data_types[data_type]
             return await send(wanted, kafka=kafka, data_type=declared, progress=show, stop=stop)
 
-        counts = asyncio.run(until_signalled(body))
+        try:
+            counts = asyncio.run(until_signalled(body))
+        except Unavailable as error:
+            raise click.ClickException(f"{servers}: {error}") from error
     click.echo(
         f"{counts.acknowledged:,} records to {topic} at {servers} "
         f"in {counts.seconds:.1f} s, {counts.rate:,.0f}/s"
