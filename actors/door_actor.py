@@ -22,6 +22,9 @@ TICK = timedelta(milliseconds=50)
 # Frames are answered in rounds before Thespian has its turn again: that is where throughput comes
 # from, and the limit keeps control messages from waiting.
 ROUNDS = 16
+# Between rounds an actor waits this long at its doors for more: Thespian builds a new selector for
+# each of its own turns, which costs more than answering. It is also what a control message waits.
+LINGER_SECONDS = 0.001
 
 _FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
 
@@ -93,7 +96,7 @@ class DoorActor(Actor):
 
     def _serve_doors(self) -> None:
         for _ in range(ROUNDS):
-            events = self.hub.poll()
+            events = self.hub.poll(LINGER_SECONDS)
             for event in events:
                 self._take(event)
             self.settle()
