@@ -60,7 +60,7 @@ def _publish_to_kafka(file: Path, brokers: str, *, topic: str, **what: Any) -> N
 
 
 def _say_state(answer: dict[str, Any]) -> None:
-    say(f"{answer['state']} {answer['name']}, version {answer['version']}")
+    say(f"{answer['state']} {answer['name']} version {answer['version']}")
 
 
 @click.command(short_help="List all versions of a model, with their states and reasons.")

@@ -118,7 +118,7 @@ async def _tell_what_lacks(supervisor: Any) -> None:
 def status(url: str, as_json: bool) -> None:
     """Show what a node serves, since when, how often and how fast.
 
-    The times are those of scoring one batch, in milliseconds.
+    p50 and p99 are what a record waited for its score in the serving actor, in milliseconds.
     """
     from repertory.cli_tables import show_status
 

@@ -40,7 +40,7 @@ def forest(ask: Callable[..., Any], wine_models: Path) -> int:
     """The version of a model that serves."""
     ended = ask("publish", "wine", wine_models / "02-random-forest.onnx", "--name", "forest")
     assert ended.code == 0, ended
-    found = re.fullmatch(r"SERVING forest, version (\d+)\n", ended.out)
+    found = re.fullmatch(r"SERVING forest version (\d+)\n", ended.out)
     assert found, ended.out
     return int(found[1])
 
@@ -163,7 +163,7 @@ def test_a_roll_back_serves_an_earlier_version_again(
     forest: int, wine_models: Path, ask: Callable[..., Any]
 ) -> None:
     assert ask("publish", "wine", wine_models / "05-mlp.onnx").code == 0
-    assert ask("rollback", "wine", forest).out == f"SERVING forest, version {forest}\n"
+    assert ask("rollback", "wine", forest).out == f"SERVING forest version {forest}\n"
     found = json.loads(ask("versions", "wine", "--json").out)["versions"]
     states = {each["version"]: each["state"] for each in found}
     assert states[forest] == "SERVING"
