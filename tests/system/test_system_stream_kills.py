@@ -101,7 +101,9 @@ def test_every_record_gets_a_result_when_a_process_is_killed(
             slowest = max(slowest, seconds_until_results(stream, killed))
         no_more.set()
         threads[0].join()
-        wait_until(lambda: not stream.produced - stream.results, "every record has a result", 60)
+        wait_until(
+            lambda: not set(stream.produced) - set(stream.results), "every record has a result", 60
+        )
     finally:
         no_more.set()
         stop.set()
@@ -116,5 +118,5 @@ def test_every_record_gets_a_result_when_a_process_is_killed(
 def seconds_until_results(stream: Stream, killed: float) -> float:
     """Wait until records that came after the kill have results."""
     places = set(stream.produced)
-    wait_until(lambda: stream.results.keys() - places, "later records have results", 30)
+    wait_until(lambda: set(stream.results) - places, "later records have results", 30)
     return time.time() - killed
