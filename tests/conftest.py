@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -16,6 +17,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be asked for by hand: `make soak`."""
     parser.addoption("--kills", type=int, default=3, help="kills of each process, under load")
     parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remove at the end what killed processes left; a short path, as sockets go in it."""
+    tmp_path_factory.getbasetemp()  # pytest's own stays where it is
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        TemporaryDirectory(prefix="rt-", ignore_cleanup_errors=True) as folder,
+    ):
+        patch.setenv("TMPDIR", folder)
+        patch.setattr("tempfile.tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
