@@ -181,14 +181,14 @@ def test_silent_brokers_are_like_a_quiet_topic_until_the_patience_ends(
     servers = own_broker.bootstrap_servers
     with (
         closing(KafkaJournal(servers, "models")) as writer,
-        closing(KafkaJournal(servers, "models", patience=1)) as journal,
+        closing(KafkaJournal(servers, "models", patience=3)) as journal,
     ):
         entry = writer.append("wine", WINE)
         assert list(journal.read(0)) == [entry]
         own_broker.kill()
         assert journal.read(1, timeout=0.2) == []
         with pytest.raises(JournalError, match=f"{servers}: no answer for .*start the brokers"):
-            journal.read(1, timeout=2)
+            journal.read(1, timeout=4)
         own_broker.start()
         again = writer.append("wine", WINE)
         assert list(journal.read(1, timeout=20)) == [again]
