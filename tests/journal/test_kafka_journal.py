@@ -197,10 +197,11 @@ def test_silent_brokers_are_like_a_quiet_topic_until_the_patience_ends(
 def test_entries_that_are_known_are_not_passed_over_in_silence(own_broker: BrokerProcess) -> None:
     servers = own_broker.bootstrap_servers
     with (
+        closing(KafkaJournal(servers, "models")) as writer,
         closing(KafkaJournal(servers, "models", patience=1)) as journal,
         closing(KafkaJournal(servers, "models", patience=1)) as reader,
     ):
-        journal.append("wine", WINE)
+        writer.append("wine", WINE)
         own_broker.kill()
         with pytest.raises(JournalError, match="no answer"):
             journal.get(1)
