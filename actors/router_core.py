@@ -20,7 +20,7 @@ from repertory.config import DataType
 from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, Hello, Welcome
 
-# The keeper answers few questions, and not in order: no window.
+# Questions that are passed on to the keeper.
 KEEPER_SUBJECTS = frozenset({"publish", "rollback", "versions"})
 
 
@@ -88,7 +88,7 @@ class RouterCore:
             for name, config in data_types.items()
         }
         self._credit = min(config.credit for config in data_types.values())
-        self._keeper = Target("keeper", window=1 << 30)
+        self._keeper = Target("keeper", window=0)  # it is sent questions, never batches
         self._clients: dict[int, _Client] = {}
         self._serving: dict[int, _Shard] = {}
         self._reports: dict[str, dict[str, Any]] = {}
