@@ -71,6 +71,10 @@ class _Section(BaseModel):
         return {} if value is None else value  # all of its keys are commented out
 
 
+Delivery = Literal["at-least-once", "exactly-once"]
+ValueFormat = Literal["protobuf", "json"]
+
+
 class DataType(_Section):
     """What a record is, and how records of this type are served."""
 
@@ -80,12 +84,18 @@ class DataType(_Section):
     """The record's fields that models see, in the order in which unnamed model inputs take them."""
     topics: tuple[str, ...] = ()
     """Kafka topics whose records are of this type."""
+    value_format: ValueFormat = "protobuf"
+    """What a record's value is on Kafka: `protobuf`, its message, or `json`, an object of its fields."""
+    delivery: Delivery | None = None
+    """What is promised for the records of `topics`; `kafka.delivery` if not set."""
     required: bool = True
     """Whether the node is ready only when a model serves this type."""
     max_batch: int = Field(default=512, ge=1, le=65536)
     """Records scored together at most."""
     max_delay_ms: float = Field(default=5.0, ge=0)
     """How long a record waits for others to share its batch, while the actor is busy."""
+    batches_in_flight: int = Field(default=4, ge=1, le=1024)
+    """Batches that the Kafka face has scored at the same time, up to `credit`."""
     credit: int = Field(default=64, ge=1, le=4096)
     """Batches of this type that one connection may have in flight."""
 
@@ -102,7 +112,13 @@ class Kafka(_Section):
     results_topic: str = "results"
     """Topic that gets a ScoredRecord for each record scored."""
     dead_letters_topic: str = "dead-letters"
-    """Topic that gets a DeadLetter for each record that could not be scored."""
+    """Topic that gets each record that could not be scored, as it was, and in headers why."""
+    mixed_topics: tuple[str, ...] = ()
+    """Topics whose records say themselves, by header or field `dataType`, of which type they are."""
+    delivery: Delivery = "at-least-once"
+    """What is promised for records, unless a data type says otherwise."""
+    result_format: ValueFormat = "protobuf"
+    """What a result's value is: a ScoredRecord as `protobuf` or as `json`."""
     create_topics: bool = True
     """Create missing topics at start-up."""
     deadline_ms: int = Field(default=30_000, ge=1)
@@ -190,6 +206,7 @@ class ClusterConfig(_Section):
     def _topics_have_one_use(self) -> Self:
         keys = ("models_topic", "results_topic", "dead_letters_topic")
         uses = [(getattr(self.kafka, key), f"kafka.{key}") for key in keys]
+        uses += [(topic, "kafka.mixed_topics") for topic in self.kafka.mixed_topics]
         for name, data_type in self.data_types.items():
             uses += [(topic, f"data_types.{name}.topics") for topic in data_type.topics]
         seen: dict[str, str] = {}
