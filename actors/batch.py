@@ -7,6 +7,7 @@ other: it is cut without being parsed, and copied by the router without being lo
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,45 @@ class ScoredRecords:
     outcomes: Sequence[Outcome]
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredColumns:
+    """The reply to a batch, by column; see `ScoredRecords` for the same by record.
+
+    Regression has `values` (float64[count]); classification has `chosen` (int32[count], index into
+    `labels`), and `probabilities` (float64[count, labels]) if the model gives them. What a record
+    in `failures` has there means nothing.
+    """
+
+    model: ModelRef
+    count: int
+    values: NDArray[np.float64] | None
+    labels: tuple[str, ...]
+    chosen: NDArray[np.int32] | None
+    probabilities: NDArray[np.float64] | None
+    failures: dict[int, RecordFailed]
+
+    def outcomes(self) -> list[Outcome]:
+        """Return one outcome for each record."""
+        outcomes: list[Outcome] = self._scores()
+        for index, failed in self.failures.items():
+            outcomes[index] = failed
+        return outcomes
+
+    def _scores(self) -> list[Any]:
+        if self.values is not None:
+            return [Value(value) for value in self.values.tolist()]
+        assert self.chosen is not None
+        if not self.labels:
+            return [None] * self.count  # all of them failed
+        chosen = [self.labels[index] for index in self.chosen.tolist()]
+        if self.probabilities is None:
+            return [Label(label) for label in chosen]
+        return [
+            Label(label, dict(zip(self.labels, row, strict=True)))
+            for label, row in zip(chosen, self.probabilities.tolist(), strict=True)
+        ]
+
+
 def encode_records(records: Sequence[bytes]) -> bytes:
     """Return the payload of a batch."""
     return struct.pack(f"<{len(records)}I", *map(len, records)) + b"".join(records)
@@ -94,39 +134,45 @@ def _cut(payload: bytes, start: int, lengths: Sequence[int]) -> Iterator[bytes]:
         start += length
 
 
+def decode_columns(scored: ScoredBatch, count: int) -> ScoredColumns:
+    """Return a ScoredBatch as columns. Raises ProtocolError when they do not fit `count` records."""
+    labels = tuple(scored.labels)
+    values = chosen = probabilities = None
+    if scored.values:
+        values = _column(scored.values, "<f8", count)
+    else:
+        chosen = _column(scored.chosen, "<i4", count)
+        if len(chosen) and not -1 <= chosen.min() <= chosen.max() < len(labels):
+            raise ProtocolError("the outcomes of a batch do not fit it: a label is out of range")
+    if chosen is not None and scored.probabilities:
+        probabilities = _column(scored.probabilities, "<f8", count * len(labels))
+        probabilities = probabilities.reshape(count, -1)
+    try:
+        failures = {
+            failure.index: RecordFailed(FailureCode(failure.code), failure.message)
+            for failure in scored.failures
+        }
+    except ValueError as error:
+        raise ProtocolError(f"the outcomes of a batch do not fit it: {error}") from error
+    if failures and max(failures) >= count:
+        raise ProtocolError("the outcomes of a batch do not fit it: a failure is out of range")
+    if chosen is not None:
+        for index in np.flatnonzero(chosen < 0).tolist():
+            failures.setdefault(index, _NOTHING)
+    model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)
+    return ScoredColumns(model, count, values, labels, chosen, probabilities, failures)
+
+
 def decode_outcomes(scored: ScoredBatch, count: int) -> list[Outcome]:
     """Return the outcomes of a ScoredBatch. Raises ProtocolError when its columns do not fit."""
-    try:
-        outcomes = _values(scored, count) if scored.values else _labels(scored, count)
-        for failure in scored.failures:
-            outcomes[failure.index] = RecordFailed(FailureCode(failure.code), failure.message)
-    except (IndexError, ValueError) as error:
-        raise ProtocolError(f"the outcomes of a batch do not fit it: {error}") from error
-    return outcomes
+    return decode_columns(scored, count).outcomes()
 
 
-def _values(scored: ScoredBatch, count: int) -> list[Outcome]:
-    return [Value(value) for value in _column(scored.values, "<f8", count).tolist()]
-
-
-def _labels(scored: ScoredBatch, count: int) -> list[Outcome]:
-    labels = list(scored.labels)
-    chosen = _column(scored.chosen, "<i4", count).tolist()
-    if not scored.probabilities:
-        return [Label(labels[index]) if index >= 0 else _NOTHING for index in chosen]
-    rows = _column(scored.probabilities, "<f8", count * len(labels)).reshape(count, -1).tolist()
-    return [
-        Label(labels[index], dict(zip(labels, row, strict=True))) if index >= 0 else _NOTHING
-        for index, row in zip(chosen, rows, strict=True)
-    ]
-
-
-# Stands where a failure of the batch's list is about to be put.
+# Stands where neither a label nor a failure was given.
 _NOTHING = RecordFailed(FailureCode.INTERNAL, "no outcome was given for this record")
 
 
-def _column(data: bytes, dtype: str, length: int) -> NDArray[np.generic]:
-    column = np.frombuffer(data, dtype)
-    if len(column) != length:
-        raise ProtocolError(f"a column of {len(column)} outcomes where {length} were due")
-    return column
+def _column(data: bytes, dtype: str, length: int) -> NDArray[Any]:
+    if len(data) != length * np.dtype(dtype).itemsize:
+        raise ProtocolError(f"a column of {len(data)} bytes where {length} outcomes were due")
+    return np.frombuffer(data, dtype)

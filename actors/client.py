@@ -20,10 +20,10 @@ import orjson
 import structlog
 
 from repertory.actors.batch import (
-    ModelRef,
     RecordBatch,
+    ScoredColumns,
     ScoredRecords,
-    decode_outcomes,
+    decode_columns,
     encode_records,
 )
 from repertory.actors.frames import PROTOCOL_VERSION, Frame, FrameReader, encode_frame
@@ -108,7 +108,12 @@ class RouterClient:
         return self._in_flight.get(data_type, 0)
 
     async def score(self, batch: RecordBatch, *, timeout: float) -> ScoredRecords:
-        """Have a batch scored: one outcome for each record, in order.
+        """Have a batch scored: one outcome for each record, in order. Raises as `score_columns`."""
+        scored = await self.score_columns(batch, timeout=timeout)
+        return ScoredRecords(scored.model, scored.outcomes())
+
+    async def score_columns(self, batch: RecordBatch, *, timeout: float) -> ScoredColumns:
+        """Have a batch scored, and return the outcomes by column.
 
         Raises a RequestFailed when the batch failed whole: UnknownDataType, NoModel, Overloaded
         (the credit for this data type is used up: nothing was sent), DeadlineExceeded after
@@ -130,9 +135,7 @@ class RouterClient:
             self._in_flight[batch.data_type] -= 1
         if frame.envelope.kind != Envelope.SCORED:
             raise InternalError(f"a SCORE was answered by a frame of kind {frame.envelope.kind}")
-        scored = ScoredBatch.FromString(frame.payload)
-        model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)
-        return ScoredRecords(model, decode_outcomes(scored, len(batch.records)))
+        return decode_columns(ScoredBatch.FromString(frame.payload), len(batch.records))
 
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         """Ask the router a question. Raises a RequestFailed when there is no answer."""
