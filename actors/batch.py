@@ -79,7 +79,8 @@ class ScoredColumns:
 
     Regression has `values` (float64[count]); classification has `chosen` (int32[count], index into
     `labels`), and `probabilities` (float64[count, labels]) if the model gives them. What a record
-    in `failures` has there means nothing.
+    in `failures` has there means nothing. The seconds are those that decoding and scoring took, of
+    all batches that went through the model together.
     """
 
     model: ModelRef
@@ -89,6 +90,8 @@ class ScoredColumns:
     chosen: NDArray[np.int32] | None
     probabilities: NDArray[np.float64] | None
     failures: dict[int, RecordFailed]
+    decode_seconds: float = 0.0
+    score_seconds: float = 0.0
 
     def outcomes(self) -> list[Outcome]:
         """Return one outcome for each record."""
@@ -160,7 +163,17 @@ def decode_columns(scored: ScoredBatch, count: int) -> ScoredColumns:
         for index in np.flatnonzero(chosen < 0).tolist():
             failures.setdefault(index, _NOTHING)
     model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)
-    return ScoredColumns(model, count, values, labels, chosen, probabilities, failures)
+    return ScoredColumns(
+        model,
+        count,
+        values,
+        labels,
+        chosen,
+        probabilities,
+        failures,
+        decode_seconds=scored.decode_us / 1e6,
+        score_seconds=scored.score_us / 1e6,
+    )
 
 
 def decode_outcomes(scored: ScoredBatch, count: int) -> list[Outcome]:

@@ -61,12 +61,16 @@ class Stage:
         start = time.perf_counter_ns()
         records = [record for batch in batches for record in batch]
         columns, undecodable = self._decoder.decode(records, json=json)
+        decoded = time.perf_counter_ns()
         outcomes = self.current.model.score(columns)
         # What a record that could not be decoded scored as a row of NaN means nothing.
         failures = {**outcomes.failures, **undecodable}
-        milliseconds = (time.perf_counter_ns() - start) / 1e6
-        self.current.statistics.count(len(records), len(failures), milliseconds)
-        return _cut(self.current.update, replace(outcomes, failures=failures), map(len, batches))
+        end = time.perf_counter_ns()
+        self.current.statistics.count(len(records), len(failures), (end - start) / 1e6)
+        replies = _cut(self.current.update, replace(outcomes, failures=failures), map(len, batches))
+        for reply in replies:
+            reply.decode_us, reply.score_us = (decoded - start) // 1000, (end - decoded) // 1000
+        return replies
 
     def model_json(self) -> dict[str, Any] | None:
         """Return what `/models` says of the model on stage."""

@@ -94,7 +94,7 @@ class RecordFailure(_message.Message):
     def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ScoredBatch(_message.Message):
-    __slots__ = ("model_name", "model_version", "model_sha256", "values", "labels", "chosen", "probabilities", "failures")
+    __slots__ = ("model_name", "model_version", "model_sha256", "values", "labels", "chosen", "probabilities", "failures", "decode_us", "score_us")
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,8 @@ class ScoredBatch(_message.Message):
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    DECODE_US_FIELD_NUMBER: _ClassVar[int]
+    SCORE_US_FIELD_NUMBER: _ClassVar[int]
     model_name: str
     model_version: int
     model_sha256: str
@@ -111,4 +113,6 @@ class ScoredBatch(_message.Message):
     chosen: bytes
     probabilities: bytes
     failures: _containers.RepeatedCompositeFieldContainer[RecordFailure]
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., values: _Optional[bytes] = ..., labels: _Optional[_Iterable[str]] = ..., chosen: _Optional[bytes] = ..., probabilities: _Optional[bytes] = ..., failures: _Optional[_Iterable[_Union[RecordFailure, _Mapping]]] = ...) -> None: ...
+    decode_us: int
+    score_us: int
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., values: _Optional[bytes] = ..., labels: _Optional[_Iterable[str]] = ..., chosen: _Optional[bytes] = ..., probabilities: _Optional[bytes] = ..., failures: _Optional[_Iterable[_Union[RecordFailure, _Mapping]]] = ..., decode_us: _Optional[int] = ..., score_us: _Optional[int] = ...) -> None: ...

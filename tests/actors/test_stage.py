@@ -1,11 +1,12 @@
 """A stage scores batches on the model that is on it, and counts what it did."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 
-from repertory.actors.batch import RecordFailed, Value, decode_outcomes
+from repertory.actors.batch import RecordFailed, Value, decode_columns, decode_outcomes
 from repertory.actors.messages import StageModel
 from repertory.actors.stage import Stage
 from repertory.config import DataType
@@ -96,6 +97,27 @@ def test_batches_go_through_the_model_together_and_come_back_apart(stage: Stage)
         RecordFailed(FailureCode.SCORING_FAILED, "13"),
         Value(4),
     ]
+
+
+def test_replies_say_how_long_decoding_and_scoring_took(stage: Stage) -> None:
+    class Sleeps(Adds):
+        def score(self, columns: Columns) -> Outcomes:
+            deadline = time.perf_counter() + 0.02
+            while time.perf_counter() < deadline:
+                pass
+            return super().score(columns)
+
+    stage.swap(update(1), Sleeps(0))
+    start = time.perf_counter()
+    replies = stage.score([[wine(1, 1)] * 300, [wine(2, 1)]], json=False)
+    took = time.perf_counter() - start
+    first, second = (decode_columns(*each) for each in zip(replies, (300, 1), strict=True))
+    assert first.score_seconds >= 0.02
+    assert 0 < first.decode_seconds < took - 0.02
+    assert (second.decode_seconds, second.score_seconds) == (
+        first.decode_seconds,
+        first.score_seconds,
+    )
 
 
 def test_labels_and_probabilities_are_cut_like_values(stage: Stage) -> None:
