@@ -130,7 +130,10 @@ class RouterActor(DoorActor):
         self._config, self._node = message.config, message.node
         self._paths = NodePaths(message.config, message.node)
         set_up_logging(message.config.log_level)
-        self._core = RouterCore(message.node, uuid.uuid4().hex, message.config.data_types)
+        reporting = {"streams"} if message.config.kafka.bootstrap_servers else ()
+        self._core = RouterCore(
+            message.node, uuid.uuid4().hex, message.config.data_types, reporting=reporting
+        )
         self._actors = {name: _Serving(name) for name in message.config.data_types}
         # Actors of a router that died are still there and serve on: adopt before creating.
         for actor in self._actors.values():

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import orjson
 
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
 from repertory.actors.messages import ModelStaged, StageModel, StagingFailed
+from repertory.actors.reports import Reports
 from repertory.actors.target import Job, Target
 from repertory.config import DataType
 from repertory.errors import FailureCode
@@ -64,13 +65,14 @@ class _Shard:
 
 @dataclass(slots=True)
 class _Client:
-    role: str = ""
-    name: str = ""
     batches: Counter[str] = field(default_factory=Counter)  # in hand here, by data type
 
 
 class RouterCore:
-    """Forwards batches and questions, keeps what is in flight, and answers for the node."""
+    """Forwards batches and questions, keeps what is in flight, and answers for the node.
+
+    The node is not ready unless a client of each role in `reporting` tells that it is well.
+    """
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class RouterCore:
         incarnation: str,
         data_types: Mapping[str, DataType],
         *,
+        reporting: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
@@ -91,7 +94,7 @@ class RouterCore:
         self._keeper = Target("keeper", window=0)  # it is sent questions, never batches
         self._clients: dict[int, _Client] = {}
         self._serving: dict[int, _Shard] = {}
-        self._reports: dict[str, dict[str, Any]] = {}
+        self._reports = Reports(reporting)
         self.outbox: list[Send | Stage] = []
 
     # --- peers come and go
@@ -113,8 +116,8 @@ class RouterCore:
 
     def closed(self, peer: int) -> None:
         """Note that a peer is gone; a serving actor's batches wait for its successor."""
-        if (client := self._clients.pop(peer, None)) is not None:
-            self._reports.pop(f"{client.role}:{client.name}", None)
+        if self._clients.pop(peer, None) is not None:
+            self._reports.gone(peer)
             for target in self._targets():
                 target.forget_client(peer)
             if peer == self._keeper.peer:
@@ -187,8 +190,7 @@ class RouterCore:
         ]
 
     def _greet(self, peer: int, hello: Hello) -> None:
-        client = self._clients[peer]
-        client.role, client.name = hello.role, hello.name
+        self._reports.greeted(peer, role=hello.role, name=hello.name, pid=hello.pid)
         welcome = Welcome(
             protocol=PROTOCOL_VERSION,
             node=self._node,
@@ -234,14 +236,18 @@ class RouterCore:
             self._answer(peer, number, self._health())
         elif subject == "status":
             self._answer(peer, number, self._status())
+        elif subject == "metrics":
+            self._answer(peer, number, {"texts": self._reports.texts()})
         else:
             self._refuse(job, FailureCode.INVALID_REQUEST, f"nobody answers {subject!r}")
 
     def _told(self, peer: int, frame: Frame) -> None:
         if (shard := self._serving.get(peer)) is not None:
             shard.status = orjson.loads(frame.payload)
-        elif (client := self._clients.get(peer)) is not None:
-            self._reports[f"{client.role}:{client.name}"] = orjson.loads(frame.payload)
+        elif frame.envelope.subject == "metrics":
+            self._reports.measured(peer, orjson.loads(frame.payload).get("exposition", ""))
+        else:
+            self._reports.reported(peer, orjson.loads(frame.payload), self._clock())
 
     def _reply(self, peer: int, frame: Frame) -> None:
         shard = self._serving.get(peer)
@@ -278,7 +284,13 @@ class RouterCore:
             for name, shard in self._shards.items()
             if shard.config.required and not shard.serving
         ]
-        return {"ready": not waiting_for, "node": self._node, "waiting_for": waiting_for}
+        troubles = self._reports.troubles(self._clock())
+        return {
+            "ready": not waiting_for and not troubles,
+            "node": self._node,
+            "waiting_for": waiting_for,
+            "troubles": troubles,
+        }
 
     def _status(self) -> dict[str, Any]:
         data_types = {
@@ -296,7 +308,7 @@ class RouterCore:
             "pid": os.getpid(),
             "keeper": self._keeper.peer is not None,
             "data_types": data_types,
-            "faces": self._reports,
+            "faces": self._reports.by_name(),
         }
 
     # --- sending

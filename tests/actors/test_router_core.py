@@ -24,9 +24,9 @@ FACE, OTHER, KEEPER, ACTOR = 1, 2, 3, 4  # peers
 class World:
     """A router's core with two faces, and a clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, *reporting: str) -> None:
         self.now = 100.0
-        self.core = RouterCore("a", "first", TYPES, clock=lambda: self.now)
+        self.core = RouterCore("a", "first", TYPES, reporting=reporting, clock=lambda: self.now)
         self.core.connected(FACE)
         self.core.connected(OTHER)
 
@@ -61,6 +61,21 @@ class World:
         number = to.envelope.correlation_id
         envelope = Envelope(kind=Envelope.SCORED, correlation_id=number)
         self.core.arrived(peer, Frame(envelope, payload))
+
+    def hello(self, peer: int, role: str) -> None:
+        hello = Hello(role=role, name=role).SerializeToString()
+        self.core.arrived(peer, Frame(Envelope(kind=Envelope.HELLO), hello))
+        self.out()
+
+    def tell(self, peer: int, subject: str, **data: Any) -> None:
+        tell = Envelope(kind=Envelope.TELL, subject=subject)
+        self.core.arrived(peer, Frame(tell, orjson.dumps(data)))
+
+    def answer_to(self, subject: str) -> dict[str, Any]:
+        self.out()
+        self.ask(subject)
+        [send] = self.out()
+        return answer(send)
 
     def keeper_up(self, peer: int = KEEPER) -> None:
         self.core.connected(peer)
@@ -357,6 +372,50 @@ def test_health_is_ready_when_every_required_type_serves(up: World) -> None:
     assert (health()["ready"], health()["waiting_for"]) == (True, [])
     up.core.closed(ACTOR)
     assert not health()["ready"]
+
+
+def test_a_node_with_kafka_is_ready_when_its_face_is_well() -> None:
+    world = World("streams")
+    world.core.serving_up("wine", ACTOR)
+    world.serves(3)
+    world.hello(FACE, "streams")
+
+    def health() -> tuple[bool, Any]:
+        found = world.answer_to("health")
+        assert found["waiting_for"] == []
+        return found["ready"], found["troubles"].get("streams")
+
+    assert health() == (False, ["the Kafka face has not reported yet"])
+    world.tell(FACE, "report", troubles=["no broker answers at a:1"])
+    assert health() == (False, ["no broker answers at a:1"])
+    world.tell(FACE, "report", records=1)
+    assert health() == (True, None)
+    world.now += 60
+    assert health() == (False, ["the Kafka face has not reported for 60 s"])
+
+
+def test_the_troubles_of_the_keeper_are_those_of_the_node(up: World) -> None:
+    up.serves(3)
+    up.keeper_up()
+    up.tell(KEEPER, "report", troubles=["the topic models is compacted wrongly"])
+    status = up.answer_to("status")
+    assert not status["ready"]
+    assert status["troubles"] == {"keeper": ["the topic models is compacted wrongly"]}
+    up.core.closed(KEEPER)
+    assert up.answer_to("health")["ready"]
+
+
+def test_the_newest_metrics_of_each_client_are_kept_while_it_is_connected(world: World) -> None:
+    world.hello(FACE, "streams")
+    for number in (1, 2):
+        world.tell(FACE, "metrics", exposition=f"records {number}\n")
+    assert world.answer_to("status")["faces"] == {}
+    assert world.answer_to("metrics") == {"texts": {"streams:streams": "records 2\n"}}
+    world.ask("metrics", peer=OTHER)
+    world.core.closed(FACE)
+    world.out()
+    world.ask("metrics", peer=OTHER)
+    assert answer(world.out()[0]) == {"texts": {}}
 
 
 def test_models_are_those_on_stage(up: World) -> None:
