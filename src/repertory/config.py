@@ -36,6 +36,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port
 
+# Numbers of one vector feature; what models see of it is as many features.
+WIDEST_VECTOR = 65536
+_VECTOR = re.compile(r"(\w+)\[([0-9]+)\]", re.ASCII)
+
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _SECRET = re.compile(r"password|secret|token|\.pem|_key$")
 MASK = "**********"
@@ -55,10 +59,28 @@ def _message(text: str) -> str:
     return text
 
 
+def split_feature(text: str) -> tuple[str, int | None]:
+    """Return the field that a feature names, and its width if it is a vector: `pixels[784]`.
+
+    Raises ValueError, saying how it is written.
+    """
+    if "[" not in text and "]" not in text:
+        return text, None
+    found = _VECTOR.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r}: a vector is written field[width], such as pixels[784]")
+    # Digits are counted first: turning millions of them into a number takes minutes.
+    width = int(found[2]) if len(found[2]) <= 5 else 0
+    if not 1 <= width <= WIDEST_VECTOR:
+        raise ValueError(f"{text!r}: the width of a vector is 1 to {WIDEST_VECTOR}")
+    return found[1], width
+
+
 def _distinct(features: tuple[str, ...]) -> tuple[str, ...]:
-    for each in features:
-        if features.count(each) > 1:
-            raise ValueError(f"{each!r} is listed {features.count(each)} times")
+    fields = [split_feature(each)[0] for each in features]
+    for each in fields:
+        if fields.count(each) > 1:
+            raise ValueError(f"{each!r} is listed {fields.count(each)} times")
     return features
 
 
@@ -81,7 +103,8 @@ class DataType(_Section):
     message: Annotated[str, AfterValidator(_message)]
     """The protobuf message of a record: `module:Class` of a generated module."""
     features: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=1)
-    """The record's fields that models see, in the order in which unnamed model inputs take them."""
+    """The record's fields that models see, in the order in which unnamed model inputs take them.
+    A repeated field of numbers is declared with its width: `pixels[784]`."""
     topics: tuple[str, ...] = ()
     """Kafka topics whose records are of this type."""
     value_format: ValueFormat = "protobuf"
