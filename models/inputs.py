@@ -18,6 +18,7 @@ from repertory.models.model import (
     InputFeature,
     InputTensor,
     Interval,
+    Numbers,
     OnInvalid,
     OnMissing,
     Signature,
@@ -40,21 +41,40 @@ class Feed:
 
 
 class Inputs:
-    """Builds the tensors that a signature asks for. Pure."""
+    """Builds the tensors that a signature asks for. Used by one thread."""
 
     def __init__(self, signature: Signature) -> None:
         self._tensors = signature.tensors
         self._plain = all(map(_is_plain, signature.tensors))
-        self._names = [f.name for tensor in signature.tensors for f in tensor.features]
+        features = [feature for tensor in signature.tensors for feature in tensor.features]
+        self._rejects = all(each.on_missing is OnMissing.REJECT for each in features)
+        self._names = [feature.name for feature in features]
+        self._slicer = _Slicer(signature.tensors)
 
     def feed(self, columns: Columns) -> Feed:
         """Return the tensors of the good records of a batch, and why the others are not."""
-        columns_of = columns.features
-        if self._plain and all(columns_of[name].dtype.kind == "f" for name in self._names):
-            tensors = {tensor.name: _stacked(tensor, columns) for tensor in self._tensors}
-            if all(np.isfinite(tensor).all() for tensor in tensors.values()):
-                return Feed(tensors, columns.count, None, {})
-        return self._judged(columns)
+        tensors = self._plain_tensors(columns) if self._plain else None
+        if tensors is None:
+            return self._judged(columns)
+        finite = {name: np.isfinite(tensor) for name, tensor in tensors.items()}
+        if all(each.all() for each in finite.values()):
+            return Feed(tensors, columns.count, None, {})
+        if not self._rejects:
+            return self._judged(columns)
+        failures: dict[int, Failed] = {}
+        for tensor in self._tensors:
+            _judge_faulty(tensor, finite[tensor.name], columns, failures)
+        rows = np.flatnonzero([row not in failures for row in range(columns.count)])
+        return Feed({n: t[rows] for n, t in tensors.items()}, len(rows), rows, failures)
+
+    def _plain_tensors(self, columns: Columns) -> Tensors | None:
+        """Return the tensors as they are; None when what should be a number is text."""
+        sliced = self._slicer.tensors(columns.numbers) if columns.numbers else None
+        if sliced is not None:
+            return sliced
+        if all(columns.features[name].dtype.kind == "f" for name in self._names):
+            return {tensor.name: _stacked(tensor, columns) for tensor in self._tensors}
+        return None
 
     def _judged(self, columns: Columns) -> Feed:
         failures: dict[int, Failed] = {}
@@ -79,13 +99,67 @@ class Inputs:
 
 
 def _is_plain(tensor: InputTensor) -> bool:
-    """Tell whether each finite number, and nothing else, is valid in every feature of a tensor."""
+    """Tell whether each finite number is valid in every feature of a tensor, and no infinite one."""
     return tensor.dtype in ("float32", "float64") and all(
-        feature.on_missing is OnMissing.REJECT
-        and feature.categories is None
-        and not feature.intervals
-        for feature in tensor.features
+        feature.categories is None and not feature.intervals for feature in tensor.features
     )
+
+
+class _Slicer:
+    """Cuts tensors out of the matrix of a batch, without a look at the columns one by one."""
+
+    def __init__(self, tensors: tuple[InputTensor, ...]) -> None:
+        self._tensors = tensors
+        self._names: tuple[str, ...] = ()
+        self._places: list[slice | list[int]] | None = None
+
+    def tensors(self, numbers: Numbers) -> Tensors | None:
+        """Return the tensors; None when some of their features are not in the matrix."""
+        if numbers.names is not self._names:
+            self._names = numbers.names
+            self._places = self._find(numbers.names)
+        if self._places is None:
+            return None
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is judged
+            return {
+                tensor.name: _cut(tensor, numbers.matrix[:, place])
+                for tensor, place in zip(self._tensors, self._places, strict=True)
+            }
+
+    def _find(self, names: tuple[str, ...]) -> list[slice | list[int]] | None:
+        index = {name: place for place, name in enumerate(names)}
+        try:
+            found = [[index[feature.name] for feature in each.features] for each in self._tensors]
+        except KeyError:
+            return None
+        return list(map(_as_slice, found))
+
+
+def _as_slice(places: list[int]) -> slice | list[int]:
+    start, stop = places[0], places[0] + len(places)
+    return slice(start, stop) if places == list(range(start, stop)) else places
+
+
+def _cut(tensor: InputTensor, matrix: NDArray[np.float64]) -> NDArray[Any]:
+    out = np.ascontiguousarray(matrix, tensor.dtype)
+    return out[:, 0] if tensor.rank == 1 else out
+
+
+def _judge_faulty(
+    tensor: InputTensor,
+    finite: NDArray[np.bool_],
+    columns: Columns,
+    failures: dict[int, Failed],
+) -> None:
+    """Put the failure of each row of a plain tensor that is not all finite into `failures`.
+
+    Only the features that are the first at fault in some row are judged: the first fault counts.
+    """
+    finite = finite.reshape(len(finite), -1)
+    faulty = finite[~finite.all(axis=1)]
+    for place in np.unique(faulty.argmin(axis=1)).tolist():
+        feature = tensor.features[place]
+        _Judge(feature, tensor.dtype, failures).admit(columns.features[feature.name])
 
 
 def _stacked(tensor: InputTensor, columns: Columns) -> NDArray[Any]:

@@ -1,6 +1,8 @@
 """Records as JSON objects, one each."""
 
+from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -9,8 +11,18 @@ import orjson
 from numpy.typing import NDArray
 
 from repertory.errors import FailureCode
-from repertory.models.model import Columns, Failed, Feature, FeatureKind, Schema
+from repertory.models.model import (
+    Columns,
+    Failed,
+    Feature,
+    FeatureKind,
+    Numbers,
+    Schema,
+    Vector,
+)
 from repertory.models.names import normalise
+
+Matrix = NDArray[np.float64]
 
 # Producers send few different sets of keys; the bound keeps a hostile one from filling memory.
 _MOST_LAYOUTS = 256
@@ -39,18 +51,24 @@ def wrong_data_type(found: str, due: str) -> Failed:
     return Failed(FailureCode.WRONG_DATA_TYPE, message)
 
 
+def wrong_width(vector: Vector, found: int) -> Failed:
+    """Return the failure of a record whose vector has another width than is declared."""
+    message = f"{vector.name} has {found} values; {vector.width} are due"
+    return Failed(FailureCode.INVALID_FEATURE, message)
+
+
 class _Layout:
-    """Where the features lie in objects with one tuple of keys."""
+    """Where the fields lie in objects with one tuple of keys."""
 
     def __init__(self, keys: tuple[str, ...], schema: Schema) -> None:
         places: dict[str, list[str]] = {}
         for key in keys:
             places.setdefault(normalise(key), []).append(key)
-        names = [normalise(feature.name) for feature in schema.features]
+        names = [normalise(field.name) for field in schema.fields]
         doubled = [places[name] for name in names if len(places.get(name, ())) > 1]
         self.doubled = doubled[0] if doubled else None
         found = [(i, places[name][0]) for i, name in enumerate(names) if name in places]
-        self.features = [schema.features[i] for i, _ in found]
+        self.fields = [schema.fields[i] for i, _ in found]
         self.indices = [i for i, _ in found]
         self.complete = len(found) == len(names)
         present = [key for _, key in found]
@@ -66,15 +84,16 @@ class _Layout:
 class JsonDecoder:
     """Decodes JSON records of one data type.
 
-    Keys are matched to features by `normalise`; unknown keys are ignored; an absent key and null
+    Keys are matched to fields by `normalise`; unknown keys are ignored; an absent key and null
     mean missing. Two spellings of one feature are refused; of one key written twice the last
-    counts, as JSON parsers have it. A number beyond a double's range is not JSON here.
+    counts, as JSON parsers have it. A number beyond a double's range is not JSON here. A vector is
+    a list of numbers, of the width that is declared; null among them is missing.
     """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._width = len(schema.features)
-        self._all_numbers = all(f.kind is FeatureKind.NUMBER for f in schema.features)
+        self._width = len(schema.fields)
+        self._all_numbers = schema.numbers == tuple(field.name for field in schema.fields)
         self._layouts: dict[tuple[str, ...], _Layout] = {}
 
     def decode(self, records: Sequence[bytes]) -> tuple[Columns, dict[int, Failed]]:
@@ -88,14 +107,31 @@ class JsonDecoder:
             except BadRecord as error:
                 failures[index] = error.failure
                 rows.append(nothing)
-        by_feature = list(zip(*rows, strict=True)) if rows else [()] * self._width
-        columns = {
-            feature.name: _column(feature, values)
-            for feature, values in zip(self._schema.features, by_feature, strict=True)
-        }
-        return Columns(len(records), columns), failures
+        return self._columns(rows), failures
+
+    def _columns(self, rows: list[Sequence[Any]]) -> Columns:
+        names = self._schema.numbers
+        if self._all_numbers:
+            matrix = np.array(rows, np.float64).reshape(-1, len(names))  # None becomes NaN
+            return Columns.of(Numbers(names, matrix), {})
+        matrix = np.empty((len(rows), len(names)))
+        texts: dict[str, NDArray[np.object_]] = {}
+        start = 0
+        for place, field in enumerate(self._schema.fields):
+            values = [row[place] for row in rows]
+            if isinstance(field, Vector):
+                _put_vectors(values, matrix[:, start : start + field.width])
+                start += field.width
+            elif field.kind is FeatureKind.NUMBER:
+                matrix[:, start] = values
+                start += 1
+            else:
+                texts[field.name] = np.empty(len(rows), np.object_)
+                texts[field.name][:] = values
+        return Columns.of(Numbers(names, matrix), texts)
 
     def _row(self, record: bytes) -> Sequence[Any]:
+        """Return a record's value of each field: a number, a text, numbers, or None."""
         if not record:
             raise BadRecord(EMPTY)
         try:
@@ -114,8 +150,11 @@ class JsonDecoder:
         if layout.complete and self._all_numbers and _NUMBERS.issuperset(map(type, values)):
             return values[: self._width]  # type: ignore[no-any-return]
         row: list[Any] = [None] * self._width
-        for index, feature, value in zip(layout.indices, layout.features, values, strict=False):
-            row[index] = _checked(feature, value)
+        for index, field, value in zip(layout.indices, layout.fields, values, strict=False):
+            if isinstance(field, Vector):
+                row[index] = _vector(field, value, record)
+            else:
+                row[index] = _checked(field, value)
         return row
 
     def _layout(self, keys: tuple[str, ...]) -> _Layout:
@@ -136,6 +175,7 @@ class JsonDecoder:
 
 
 _NUMBERS = {int, float}
+_NUMBERS_AND_NULL = {int, float, type(None)}
 _JSON_KINDS = {
     list: "a list",
     str: "a string",
@@ -152,8 +192,40 @@ def _checked(feature: Feature, value: object) -> object:
     if value is None or type(value) in due:
         return value
     wanted = "a number" if feature.kind is FeatureKind.NUMBER else "a string"
-    message = f"{feature.name} is {_JSON_KINDS[type(value)]} ({_shown(value)}), not {wanted}"
-    raise BadRecord(Failed(FailureCode.INVALID_FEATURE, message))
+    raise _misfit(feature.name, value, wanted)
+
+
+def _vector(vector: Vector, values: object, record: bytes) -> Sequence[float | None] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list):
+        raise _misfit(vector.name, values, f"a list of {vector.width} numbers")
+    if len(values) != vector.width:
+        raise BadRecord(wrong_width(vector, len(values)))
+    if not _may_hold_truths(record):
+        # Arrays refuse everything else that is no number, faster than types can be looked at.
+        for kind in ("q", "d"):
+            with suppress(TypeError, OverflowError):
+                return array(kind, values)
+    if not _NUMBERS_AND_NULL.issuperset(map(type, values)):
+        place = next(i for i, each in enumerate(values) if type(each) not in _NUMBERS_AND_NULL)
+        raise _misfit(f"{vector.name}[{place}]", values[place], "a number")
+    return values
+
+
+def _may_hold_truths(record: bytes) -> bool:
+    """Tell whether `true` or `false` may be in a record; their rare letters are looked for first."""
+    return (b"u" in record and b"true" in record) or (b"f" in record and b"false" in record)
+
+
+def _put_vectors(vectors: Sequence[Sequence[float | None] | None], into: Matrix) -> None:
+    for row, values in zip(into, vectors, strict=True):
+        row[:] = np.nan if values is None else values  # None becomes NaN
+
+
+def _misfit(name: str, value: object, due: str) -> BadRecord:
+    message = f"{name} is {_JSON_KINDS[type(value)]} ({_shown(value)}), not {due}"
+    return BadRecord(Failed(FailureCode.INVALID_FEATURE, message))
 
 
 def _shown(value: object) -> str:
@@ -162,11 +234,3 @@ def _shown(value: object) -> str:
     except orjson.JSONEncodeError:
         return "deeply nested"  # what was read may be too deep to be written
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _column(feature: Feature, values: Sequence[Any]) -> NDArray[np.float64] | NDArray[np.object_]:
-    if feature.kind is FeatureKind.NUMBER:
-        return np.array(values, np.float64)  # None becomes NaN
-    column = np.empty(len(values), np.object_)
-    column[:] = values
-    return column

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from itertools import chain
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +58,45 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """A field of `width` numbers, each of which is a feature: `pixels[0]`, `pixels[1]`, …."""
+
+    name: str
+    width: int
+
+    def features(self) -> tuple[Feature, ...]:
+        """Return its numbers as features."""
+        return tuple(Feature(f"{self.name}[{place}]") for place in range(self.width))
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.width}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Schema:
-    """The features of a data type, in the order in which unnamed model inputs take them."""
+    """The fields of a data type, in the order in which unnamed model inputs take them.
+
+    `features` are what models see: the same, with the numbers of vectors one by one.
+    """
 
     data_type: str
-    features: tuple[Feature, ...]
+    fields: tuple[Feature | Vector, ...]
+    features: tuple[Feature, ...] = field(init=False, compare=False, repr=False)
+    numbers: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    """The names of the features that are numbers."""
+
+    def __post_init__(self) -> None:
+        parts = (each.features() if isinstance(each, Vector) else (each,) for each in self.fields)
+        features = tuple(chain.from_iterable(parts))
+        numbers = tuple(each.name for each in features if each.kind is FeatureKind.NUMBER)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "numbers", numbers)
+
+    def described(self) -> str:
+        """Return the fields as a user writes them."""
+        return ", ".join(
+            str(each) if isinstance(each, Vector) else each.name for each in self.fields
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +171,37 @@ class PreparedModel:
     signature: Signature
 
 
+Column = NDArray[np.float64] | NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The number features of a batch side by side: `matrix` is float64[record, feature].
+
+    `names` is one and the same tuple for all batches of a decoder.
+    """
+
+    names: tuple[str, ...]
+    matrix: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """A batch of decoded records, by feature of the schema.
 
-    Each array has length `count`: float64 with NaN where missing, or object (str or None).
+    Each array has length `count`: float64 with NaN where missing, or object (str or None). Those
+    of `numbers`, if they are given, are the columns of its matrix.
     """
 
     count: int
-    features: Mapping[str, NDArray[np.float64] | NDArray[np.object_]]
+    features: Mapping[str, Column]
+    numbers: Numbers | None = None
+
+    @classmethod
+    def of(cls, numbers: Numbers, texts: Mapping[str, Column]) -> Self:
+        """Return the columns of numbers and of texts."""
+        features = dict(zip(numbers.names, numbers.matrix.T, strict=True))
+        return cls(len(numbers.matrix), {**features, **texts}, numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def _matrix(name: str, dtype: str, shape: Shape, schema: Schema) -> InputTensor:
     if shape is not None and shape[1] not in (None, width):
         raise ModelRejected(
             f"input {name!r} takes {shape[1]} features, but {schema.data_type} has {width}: "
-            + ", ".join(feature.name for feature in schema.features)
+            + schema.described()
         )
     for feature in schema.features:
         _refuse_wrong_kind(name, dtype, feature)
@@ -91,7 +91,7 @@ def _single(
     if feature is None:
         raise ModelRejected(
             f"input {name!r} is not a feature of {schema.data_type}, which has "
-            + ", ".join(feature.name for feature in schema.features)
+            + schema.described()
         )
     if not _is_single(shape):
         raise ModelRejected(f"input {name!r} has shape {shape}; one feature has [n, 1] or [n]")

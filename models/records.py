@@ -1,16 +1,19 @@
 """From the bytes of records to columns: decoded once, each bad record failing alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from repertory.errors import FailureCode
-from repertory.models.json_records import EMPTY, JsonDecoder, wrong_data_type
-from repertory.models.model import Columns, Failed, FeatureKind, Schema
+from repertory.models.json_records import EMPTY, JsonDecoder, wrong_data_type, wrong_width
+from repertory.models.model import Columns, Failed, Feature, FeatureKind, Numbers, Schema, Vector
+
+Matrix = NDArray[np.float64]
 
 # The field by which a record may say itself of which data type it is.
 DATA_TYPE_FIELD = "dataType"
@@ -22,7 +25,8 @@ class RecordDecoder:
     A row whose record failed holds NaN (None in text columns). An absent proto3 field without
     presence cannot be told from 0.0 (or "") and is read so; an absent `optional` field is missing.
     A record of no bytes, or of none of the message's fields, is refused although protobuf takes
-    both for a record of zeros: they come from truncation or from another message.
+    both for a record of zeros: they come from truncation or from another message. So is a record
+    whose vector has not the width that is declared.
     """
 
     def __init__(self, schema: Schema, message: type[Message]) -> None:
@@ -30,10 +34,18 @@ class RecordDecoder:
         self._message = message
         self._json = JsonDecoder(schema)
         fields = message.DESCRIPTOR.fields_by_name
-        self._numbers = tuple(f.name for f in schema.features if f.kind is FeatureKind.NUMBER)
-        self._texts = tuple(f.name for f in schema.features if f.kind is FeatureKind.TEXT)
-        self._optional = tuple(f.name for f in schema.features if fields[f.name].has_presence)
-        self._get_numbers = attrgetter(*self._numbers) if self._numbers else None
+        place = {name: number for number, name in enumerate(schema.numbers)}
+        plain = [field for field in schema.fields if isinstance(field, Feature)]
+        self._vectors = [
+            (field, place[f"{field.name}[0]"])
+            for field in schema.fields
+            if isinstance(field, Vector)
+        ]
+        self._texts = [field.name for field in plain if field.kind is FeatureKind.TEXT]
+        self._optional = [field.name for field in plain if fields[field.name].has_presence]
+        numbers = [field.name for field in plain if field.kind is FeatureKind.NUMBER]
+        self._places = [place[name] for name in numbers]
+        self._get_numbers = attrgetter(*numbers) if numbers else None
         own = fields.get(DATA_TYPE_FIELD)
         self._says_type = own is not None and own.cpp_type == own.CPPTYPE_STRING
 
@@ -45,11 +57,10 @@ class RecordDecoder:
         messages = self._parse(records, failures)
         if self._says_type:
             self._check_data_types(messages, failures)
-        matrix = self._matrix(messages)
-        self._refuse_strangers(messages, matrix, failures)
-        columns = self._columns(messages, matrix)
-        blank(columns, failures)
-        return Columns(len(records), columns), failures
+        matrix = self._matrix(messages, failures)
+        columns = Columns.of(Numbers(self._schema.numbers, matrix), self._text_columns(messages))
+        self._blank(columns, messages, list(failures))
+        return columns, failures
 
     def _parse(self, records: Sequence[bytes], failures: dict[int, Failed]) -> list[Message]:
         parse = self._message.FromString
@@ -83,47 +94,65 @@ class RecordDecoder:
             if name and name != self._schema.data_type:
                 failures.setdefault(index, wrong_data_type(name, self._schema.data_type))
 
-    def _matrix(self, messages: list[Message]) -> NDArray[np.float64]:
-        """Return the number features as [feature, record]."""
-        width, height = len(self._numbers), len(messages)
+    def _matrix(self, messages: list[Message], failures: dict[int, Failed]) -> Matrix:
+        """Return the numbers as [record, feature], and put into `failures` who does not give them."""
+        if not self._vectors:
+            matrix = self._scalars(messages)
+            suspects = np.flatnonzero(~matrix.any(axis=1)).tolist()
+            self._refuse_strangers(messages, suspects, failures)
+            return matrix
+        matrix = np.empty((len(messages), len(self._schema.numbers)))
+        if self._places:
+            matrix[:, self._places] = self._scalars(messages)
+        for vector, start in self._vectors:
+            found = self._vectors_of(messages, vector, failures)
+            for row, values in zip(matrix[:, start : start + vector.width], found, strict=True):
+                row[:] = values
+        return matrix
+
+    def _scalars(self, messages: list[Message]) -> Matrix:
+        width, height = len(self._places), len(messages)
         if self._get_numbers is None:
-            return np.empty((0, height))
+            return np.empty((height, 0))
         rows = map(self._get_numbers, messages)
         flat = rows if width == 1 else chain.from_iterable(rows)
-        values = np.fromiter(flat, np.float64, width * height)
-        return np.ascontiguousarray(values.reshape(height, width).T)
+        return np.fromiter(flat, np.float64, width * height).reshape(height, width)
+
+    def _vectors_of(
+        self, messages: list[Message], vector: Vector, failures: dict[int, Failed]
+    ) -> list[Any]:
+        found = list(map(attrgetter(vector.name), messages))
+        wrong = [row for row, values in enumerate(found) if len(values) != vector.width]
+        self._refuse_strangers(messages, wrong, failures)
+        for row in wrong:
+            failures.setdefault(row, wrong_width(vector, len(found[row])))
+            found[row] = np.zeros(vector.width)
+        return found
 
     def _refuse_strangers(
-        self, messages: list[Message], matrix: NDArray[np.float64], failures: dict[int, Failed]
+        self, messages: list[Message], suspects: Iterable[int], failures: dict[int, Failed]
     ) -> None:
-        for index in np.flatnonzero(~matrix.any(axis=0)).tolist():
-            if index not in failures and not messages[index].ListFields():
-                name = self._message.DESCRIPTOR.name
-                failures[index] = Failed(
+        name = self._message.DESCRIPTOR.name
+        for row in suspects:
+            if row not in failures and not messages[row].ListFields():
+                failures[row] = Failed(
                     FailureCode.INVALID_RECORD, f"the record has none of the fields of {name}"
                 )
 
-    def _columns(
-        self, messages: list[Message], matrix: NDArray[np.float64]
-    ) -> dict[str, NDArray[np.float64] | NDArray[np.object_]]:
-        columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = dict(
-            zip(self._numbers, matrix, strict=True)
-        )
+    def _text_columns(self, messages: list[Message]) -> dict[str, NDArray[np.object_]]:
+        columns = {}
         for name in self._texts:
             column = np.empty(len(messages), np.object_)
             column[:] = list(map(attrgetter(name), messages))
             columns[name] = column
-        for name in self._optional:
-            absent = [not message.HasField(name) for message in messages]
-            columns[name][absent] = np.nan if name in self._numbers else None
         return columns
 
-
-def blank(
-    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]], failures: dict[int, Failed]
-) -> None:
-    """Make the failed rows of `columns` missing."""
-    if failures:
-        rows = list(failures)
-        for column in columns.values():
-            column[rows] = np.nan if column.dtype == np.float64 else None
+    def _blank(self, columns: Columns, messages: list[Message], failed: list[int]) -> None:
+        """Make missing what is absent, and the rows of records that failed."""
+        for name in self._optional:
+            absent = [not message.HasField(name) for message in messages]
+            columns.features[name][absent] = None if name in self._texts else np.nan
+        if failed and columns.numbers is not None:
+            columns.numbers.matrix[failed] = np.nan
+            for name in self._texts:
+                columns.features[name][failed] = None

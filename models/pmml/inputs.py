@@ -166,7 +166,7 @@ def match_features(names: Iterable[str], schema: Schema) -> list[Feature]:
         raise ModelRejected(
             f"the model takes {', '.join(map(repr, lacking))}, which records of"
             f" {schema.data_type!r} do not have; they have"
-            f" {', '.join(feature.name for feature in schema.features)}"
+            f" {schema.described()}"
         )
     found = [feature for feature in wanted.values() if feature is not None]
     names_of = [feature.name for feature in found]
