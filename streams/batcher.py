@@ -43,7 +43,7 @@ class Batcher:
         """Queue records that came at the time `now` (seconds, any clock)."""
         for record in records:
             self._waiting.append((now, record))
-            self._bytes += len(record.value)
+            self._bytes += record.size
 
     def due_in(self, now: float, *, idle: bool) -> float | None:
         """Return in how many seconds a batch is due; None while there is nothing.
@@ -62,11 +62,11 @@ class Batcher:
         size = 0
         while self._waiting and len(batch) < self._max_batch:
             record = self._waiting[0][1]
-            if batch and size + len(record.value) > BATCH_BYTES:
+            if batch and size + record.size > BATCH_BYTES:
                 break
             self._waiting.popleft()
             batch.append(record)
-            size += len(record.value)
+            size += record.size
         self._bytes -= size
         return batch
 
@@ -76,7 +76,7 @@ class Batcher:
         for arrived, record in self._waiting:
             if record.claim in claims:
                 record.claim.discard()
-                self._bytes -= len(record.value)
+                self._bytes -= record.size
             else:
                 kept.append((arrived, record))
         self._waiting = kept

@@ -11,21 +11,21 @@ Place = tuple[str, int]  # topic and partition
 class Claim:
     """One partition, for as long as it is assigned to this consumer.
 
-    Records are taken in the order of their offsets, which may have gaps, and finished in any
-    order. A partition that comes back after a rebalance gets a new claim, so that what is still
-    under way for the old one cannot disturb it.
+    Its records are taken and finished in the order of their offsets, which may have gaps. A
+    partition that comes back after a rebalance gets a new claim, so that what is still under way
+    for the old one cannot disturb it.
     """
 
     def __init__(self, topic: str, partition: int) -> None:
         self.topic = topic
         self.partition = partition
+        self.position: int | None = None
+        """The offset to commit: all records before it are done. None before the first is."""
         self.committed: int | None = None
         """The position that the broker was last heard to have stored for this claim."""
         self.released = False
         """Whether the partition is lost: results of its records are not written any more."""
-        self._open: dict[int, None] = {}  # taken and not finished, in the order of taking
-        self._next: int | None = None
-        self._discarded = 0
+        self._open = 0
 
     @property
     def place(self) -> Place:
@@ -33,27 +33,22 @@ class Claim:
         return self.topic, self.partition
 
     @property
-    def position(self) -> int | None:
-        """The offset to commit: all taken records before it are done. None before the first."""
-        return next(iter(self._open), self._next)
-
-    @property
     def settled(self) -> bool:
-        """Whether nothing is under way: what is open was discarded."""
-        return len(self._open) == self._discarded
+        """Whether nothing is under way."""
+        return self._open == 0
 
-    def take(self, offset: int) -> None:
-        """Note that the record at `offset` is in hand."""
-        self._open[offset] = None
-        self._next = offset + 1
+    def take(self, count: int = 1) -> None:
+        """Note that so many more records are in hand."""
+        self._open += count
 
-    def finish(self, offset: int) -> None:
-        """Note that the broker has acknowledged what the record at `offset` came to."""
-        self._open.pop(offset, None)
+    def finish(self, position: int, count: int) -> None:
+        """Note that the brokers have what `count` records, the last ones before `position`, came to."""
+        self.position = position
+        self._open -= count
 
-    def discard(self) -> None:
-        """Note that a record in hand will not be worked on: it stays open, and is read again."""
-        self._discarded += 1
+    def discard(self, count: int = 1) -> None:
+        """Note that the newest records in hand will not be worked on: they are read again."""
+        self._open -= count
 
 
 class Claims:

@@ -7,10 +7,10 @@ those of this module, which say what happened. The first of them is always `dead
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from repertory.actors.batch import ModelRef
-from repertory.streams.results import Headers
+from repertory.streams.record import Headers
 
 PREFIX = (
     "dead-letter-"  # of all headers here; a record is not to bring any, and loses them on replay
@@ -126,7 +126,7 @@ class Message(Protocol):
     def timestamp(self) -> tuple[int, int]: ...
     def key(self) -> bytes | None: ...
     def value(self) -> bytes | None: ...
-    def headers(self) -> Headers | None: ...
+    def headers(self) -> dict[str, str | bytes | None] | Headers | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class DeadLetter:
 
 def read_letter(message: Message) -> DeadLetter:
     """Read a message of the topic of dead letters. Never fails: what is not said is empty or 0."""
-    own, ours = split(message.headers() or [])
+    own, ours = split(headers_of(message))
     said = {name: text(value) for name, value in ours}
     return DeadLetter(
         partition=message.partition() or 0,
@@ -182,6 +182,18 @@ def read_letter(message: Message) -> DeadLetter:
         headers_left_out=HEADERS_BYTES in said,
         attempts=_attempts(own),
     )
+
+
+def headers_of(message: Message) -> Headers:
+    """Return the headers of a message; none at all when a name among them is not UTF-8.
+
+    confluent_kafka raises then, and when it is asked once more returns what crashes the process:
+    so no header of a message from outside is to be had in any other way, or twice.
+    """
+    try:
+        return cast(Headers, message.headers() or [])
+    except (SystemError, UnicodeDecodeError):
+        return []
 
 
 def replay_headers(letter: DeadLetter, headers: Headers | None = None) -> Headers:

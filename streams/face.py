@@ -11,7 +11,7 @@ from repertory.actors.process import NodeProcess, run_process
 from repertory.config import MEBIBYTE, ClusterConfig
 from repertory.errors import RepertoryError
 from repertory.streams.models_in import ModelIntake
-from repertory.streams.record_stream import RecordStream
+from repertory.streams.record_stream import RecordStream, record_topics
 from repertory.streams.topics import NewTopicSpec, wait_for_topics
 
 REPORT_SECONDS = 1.0
@@ -60,11 +60,7 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
 def wanted_topics(config: ClusterConfig) -> dict[str, NewTopicSpec]:
     """Return the topics that the face needs, and how they are made."""
     kafka = config.kafka
-    wanted = {
-        topic: NewTopicSpec(PARTITIONS, {})
-        for data_type in config.data_types.values()
-        for topic in data_type.topics
-    }
+    wanted = {topic: NewTopicSpec(PARTITIONS, {}) for topic in record_topics(config)}
     for topic in (kafka.results_topic, kafka.dead_letters_topic):
         wanted[topic] = NewTopicSpec(PARTITIONS, OUTPUT_CONFIG)
     if takes_models(config):
@@ -88,6 +84,7 @@ def _messages(error: BaseException) -> list[str]:
 async def _report(client: RouterClient, stream: RecordStream) -> None:
     while True:
         client.tell("report", **stream.report())
+        client.tell("metrics", exposition=stream.exposition())
         await asyncio.sleep(REPORT_SECONDS)
 
 

@@ -1,43 +1,31 @@
-"""One data type's way through the face: queue, batches in flight, results in order."""
+"""One stream's way through the face: queue, batches in flight, results in order."""
 
 import asyncio
 from collections.abc import Collection, Sequence
 
-from repertory.config import DataType
 from repertory.streams.batcher import Batcher
 from repertory.streams.claims import Claim
 from repertory.streams.record import Record
 from repertory.streams.results import Scored
-from repertory.streams.scorer import Scorer
+from repertory.streams.routing import BatchScorer
 from repertory.streams.sink import Sink
-from repertory.streams.statistics import StreamStatistics
-
-# Batches of a data type that are scored at the same time: the actor takes the next one up while
-# the answer to the last one travels. More would only wait in its queue.
-IN_FLIGHT = 4
 
 
 class Lane:
-    """Takes records of one data type, and writes what became of them in the order they came.
+    """Takes the records of one stream, and writes what became of them in the order they came.
 
-    Lanes know nothing of each other: a slow one holds up its own partitions only.
+    A stream is that of a data type, or that of the mixed topics. Lanes know nothing of each other:
+    a slow one holds up its own partitions only.
     """
 
     def __init__(
-        self,
-        config: DataType,
-        *,
-        data_type: str,
-        scorer: Scorer,
-        sink: Sink,
-        statistics: StreamStatistics,
+        self, stream: str, queue: Batcher, scorer: BatchScorer, sink: Sink, *, in_flight: int
     ) -> None:
-        self.data_type = data_type
-        self.scorer = scorer
+        self.stream = stream
+        self._scorer = scorer
         self._sink = sink
-        self._statistics = statistics
-        self._queue = Batcher(config.max_batch, config.max_delay_ms / 1000)
-        self._most = min(IN_FLIGHT, config.credit)
+        self._queue = queue
+        self._most = in_flight
         self._sent: asyncio.Queue[asyncio.Task[list[Scored]]] = asyncio.Queue()
         self.in_flight = 0
         """Batches that are being scored, or wait for their turn to be written."""
@@ -108,17 +96,15 @@ class Lane:
 
     async def _score(self, batch: list[Record]) -> list[Scored]:
         try:
-            return await self.scorer.score(batch)
+            return await self._scorer.score(batch)
         finally:
             self._unanswered -= 1
             self._changed.set()
 
     async def _write(self) -> None:
         while True:
-            task = await self._sent.get()
-            for scored in await task:
-                await self._sink.room()
-                self._sink.write(self.data_type, scored)
-            self._statistics.batches += 1
+            pieces = await (await self._sent.get())
+            await self._sink.room()
+            self._sink.write(self.stream, pieces)
             self.in_flight -= 1
             self._changed.set()

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, Producer
@@ -24,9 +24,9 @@ from repertory.errors import (
     UnknownDataType,
 )
 from repertory.journal.clock import epoch_ms
-from repertory.protos.results_pb2 import DeadLetter, Source
-from repertory.streams.results import REASON_CHARACTERS, dead_letter_headers, fit
-from repertory.streams.sink import OVERHEAD_BYTES
+from repertory.streams.dead_letters import Place, letter_headers, letter_value
+from repertory.streams.outgoing import OVERHEAD_BYTES
+from repertory.streams.record import Headers
 from repertory.streams.source import SourceFailed, consumer_properties, is_fatal
 from repertory.streams.topics import Topic
 
@@ -139,24 +139,20 @@ class ModelIntake:
 
     def _bury(self, message: Message, reason: str) -> None:
         """Write a dead letter, and wait until the broker has it."""
-        _, timestamp = message.timestamp()
-        letter = DeadLetter(
+        headers = letter_headers(
+            cast(Headers | None, message.headers()),
             code=FailureCode.REJECTED,
-            reason=reason[:REASON_CHARACTERS],
-            source=Source(
-                topic=message.topic() or "",
-                partition=message.partition() or 0,
-                offset=message.offset() or 0,
-                timestamp_ms=max(0, timestamp),
-            ),
+            reason=reason,
+            source=Place(message.topic() or "", message.partition() or 0, message.offset() or 0),
+            data_type="",
+            model=None,
             failed_ms=epoch_ms(),
-            record=message.value() or b"",
         )
+        key, limit = message.key(), self._limit
+        value, headers = letter_value(message.value(), headers, limit=limit, key=key)
+        _, timestamp = message.timestamp()
         self._producer.produce(
-            self._dead_letters_topic,
-            fit(letter, self._limit),
-            message.key(),
-            headers=dead_letter_headers("", FailureCode.REJECTED, reason),
+            self._dead_letters_topic, value, key, headers=headers, timestamp=max(0, timestamp)
         )
         self._producer.flush()
 

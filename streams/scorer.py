@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from repertory.actors.batch import RecordBatch, RecordFailed
+from repertory.actors.batch import JSON, PROTOBUF, RecordBatch, RecordFailed
 from repertory.actors.client import RouterClient
+from repertory.config import ValueFormat
 from repertory.errors import (
     DeadlineExceeded,
     FailureCode,
@@ -22,6 +23,7 @@ from repertory.journal.clock import epoch_ms
 from repertory.streams.quarantine import Quarantine
 from repertory.streams.record import Record
 from repertory.streams.results import Scored
+from repertory.streams.telemetry import StreamTelemetry
 
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 ROUTER_SECONDS = 1.0  # a router that died is back in less
@@ -38,10 +40,20 @@ class Scorer:
     records wait, in the end in Kafka. `waiting_for` says why, while that is so.
     """
 
-    def __init__(self, client: RouterClient, data_type: str, *, deadline: float) -> None:
+    def __init__(
+        self,
+        client: RouterClient,
+        data_type: str,
+        *,
+        value_format: ValueFormat,
+        deadline: float,
+        telemetry: StreamTelemetry,
+    ) -> None:
         self._client = client
         self._data_type = data_type
+        self._encoding = JSON if value_format == "json" else PROTOBUF
         self._deadline = deadline
+        self._telemetry = telemetry
         self._quarantine = Quarantine()
         self.waiting_for: FailureCode | None = None
 
@@ -69,8 +81,7 @@ class Scorer:
         try:
             return await self._persist([record], contextlib.nullcontext)
         except (InternalError, InvalidRequest) as error:
-            failed = RecordFailed(error.code, str(error))
-            return [Scored([record], [failed], None, epoch_ms())]
+            return [refused(self._data_type, [record], error.code, str(error))]
 
     async def _persist(self, records: list[Record], hold: Hold) -> list[Scored]:
         """Try until there is an answer. Raises InternalError and InvalidRequest.
@@ -102,12 +113,19 @@ class Scorer:
                 await asyncio.wait_for(self._client.connected.wait(), ROUTER_SECONDS)
             except TimeoutError:
                 raise Unavailable("the router is not there") from None
-        batch = RecordBatch(self._data_type, [record.value for record in records])
+        values = [record.value or b"" for record in records]
+        batch = RecordBatch(self._data_type, values, self._encoding)
         try:
-            scored = await self._client.score(batch, timeout=self._deadline)
+            columns = await self._client.score_columns(batch, timeout=self._deadline)
         except ProtocolError as error:
             raise InternalError(f"the answer makes no sense: {error}") from error
-        return Scored(records, list(scored.outcomes), scored.model, epoch_ms())
+        now = epoch_ms()
+        decode, score = columns.decode_seconds, columns.score_seconds
+        waited = max(0.0, (now - records[0].received_ms) / 1000 - decode - score)
+        self._telemetry.batch(
+            self._data_type, len(records), queue=waited, decode=decode, score=score
+        )
+        return Scored(self._data_type, records, columns, columns.failures, now)
 
     def _note(self, error: RequestFailed | None) -> None:
         code = None if error is None else error.code
@@ -118,3 +136,11 @@ class Scorer:
             log.info("records are scored again", data_type=self._data_type)
         else:
             log.warning("records wait", data_type=self._data_type, code=code, why=str(error))
+
+
+def refused(data_type: str, records: Sequence[Record], code: FailureCode, reason: str) -> Scored:
+    """Return records as ones that no model is to see."""
+    failed = RecordFailed(code, reason)
+    return Scored(
+        data_type, list(records), None, dict.fromkeys(range(len(records)), failed), epoch_ms()
+    )

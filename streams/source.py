@@ -65,13 +65,21 @@ class Source:
             "error_cb": self._error,
             "on_commit": self._on_commit,
         }
+        self._topics = list(topics)
         self._consumer = Consumer(properties)
+
+    def subscribe(self) -> None:
+        """Join the group; partitions are assigned while `read` is called."""
         self._consumer.subscribe(
-            list(topics),
+            self._topics,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )
+
+    def group_metadata(self) -> Any:
+        """Return what this consumer is in its group, for a transaction. Any thread; may block."""
+        return self._consumer.consumer_group_metadata()
 
     async def read(self) -> list[Message]:
         """Return the records that are there, waiting a moment for the first. May return none."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -29,8 +29,9 @@ from repertory.actors.client import RouterClient
 from repertory.actors.lifeline import die_with_parent
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.config import ClusterConfig, NodePaths, load_config
-from repertory.protos.results_pb2 import DeadLetter, ScoredRecord
+from repertory.protos.results_pb2 import ScoredRecord
 from repertory.protos.winerecord_pb2 import WineRecord
+from repertory.streams.dead_letters import DeadLetter, read_letter
 from repertory.streams.devbroker.process import BrokerProcess
 
 ROOT = Path(__file__).parent.parent.parent
@@ -87,6 +88,7 @@ class World:
     node: LocalNode
     prefix: str
     folder: Path
+    delivery: str = "at-least-once"
     faces: list[Face] = field(default_factory=list)
     _watcher: Consumer | None = None
 
@@ -108,6 +110,7 @@ class World:
                 "models_topic": f"{self.prefix}-models",
                 "results_topic": f"{self.prefix}-results",
                 "dead_letters_topic": f"{self.prefix}-dead",
+                "delivery": self.delivery,
             }
             for name, data_type in document["data_types"].items():
                 data_type["topics"] = [f"{self.prefix}-{name}"]
@@ -196,19 +199,20 @@ class World:
         wait_until(lambda: self.consumed(name), f"all of {name} is committed", timeout)
 
     def read(self, name: str) -> list[Message]:
-        """Return all messages of a topic, partition by partition."""
-        consumer = self._consumer(f"{self.prefix}-reader")
+        """Return all messages of a topic that are committed, partition by partition."""
+        consumer = self._consumer(f"{self.prefix}-reader", **{"enable.partition.eof": True})
+        messages: list[Message] = []
         try:
             places = self._places(consumer, self.topic(name))
-            ends = [consumer.get_watermark_offsets(place, timeout=10) for place in places]
             consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in places])
-            messages: list[Message] = []
-            deadline = time.monotonic() + 30
-            while len(messages) < sum(high - low for low, high in ends):
+            unread, deadline = len(places), time.monotonic() + 30
+            while unread:
                 assert time.monotonic() < deadline, f"{name} cannot be read"
                 message = consumer.poll(1)
                 if message is not None and message.error() is None:
                     messages.append(message)
+                elif message is not None and at_end(message):
+                    unread -= 1
         finally:
             consumer.close()
         return sorted(messages, key=lambda m: (m.partition() or 0, m.offset() or 0))
@@ -219,7 +223,7 @@ class World:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all dead letters, partition by partition."""
-        return [DeadLetter.FromString(value_of(m)) for m in self.read("dead")]
+        return [read_letter(message) for message in self.read("dead")]
 
     def ask(self, subject: str, **data: Any) -> dict[str, Any]:
         """Ask the node's router."""
@@ -230,12 +234,19 @@ class World:
 
         return asyncio.run(body())
 
-    def _consumer(self, group: str) -> Consumer:
-        return Consumer({"bootstrap.servers": self.broker.bootstrap_servers, "group.id": group})
+    def _consumer(self, group: str, **more: Any) -> Consumer:
+        brokers = self.broker.bootstrap_servers
+        return Consumer({"bootstrap.servers": brokers, "group.id": group, **more})
 
     def _places(self, consumer: Consumer, topic: str) -> list[TopicPartition]:
         found = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return [TopicPartition(topic, number) for number in found]
+
+
+def at_end(message: Message) -> bool:
+    """Whether a message says that a partition's end is reached."""
+    error = message.error()
+    return error is not None and error.code() == KafkaError._PARTITION_EOF
 
 
 def value_of(message: Message) -> bytes:
@@ -300,6 +311,13 @@ def world(kafka_broker: BrokerProcess, serving_node: LocalNode, tmp_path: Path) 
     made = World(kafka_broker, serving_node, f"t{os.getpid()}-{next(_numbers)}", tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["at-least-once", "exactly-once"])
+def world_of_both(request: pytest.FixtureRequest, world: World) -> World:
+    """The same, with each guarantee in turn."""
+    world.delivery = request.param
+    return world
 
 
 @pytest.fixture(name="publish")

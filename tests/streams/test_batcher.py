@@ -52,7 +52,7 @@ def test_batches_hold_all_records_in_order_and_keep_to_their_limits(
     assert [record for batch in batches for record in batch] == queued
     for batch in batches:
         assert 1 <= len(batch) <= most
-        assert len(batch) == 1 or sum(len(record.value) for record in batch) <= BATCH_BYTES
+        assert len(batch) == 1 or sum(record.size for record in batch) <= BATCH_BYTES
 
 
 def test_a_queue_that_is_full_has_room_again_when_it_is_half_empty() -> None:

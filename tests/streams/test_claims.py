@@ -1,75 +1,56 @@
-"""Claims: what may be committed, whatever the order in which records are done."""
-
-from collections.abc import Sequence
+"""Claims: what may be committed, and what is still under way."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repertory.streams.claims import Claim, Claims
 
-increasing = st.lists(st.integers(0, 10**6), min_size=1, max_size=40, unique=True).map(sorted)
+PLACE = ("t", 0)
 
 
-def taken(offsets: Sequence[int]) -> Claim:
+def test_there_is_nothing_to_commit_before_the_first_record_is_done() -> None:
     claim = Claim("t", 0)
-    for offset in offsets:
-        claim.take(offset)
-    return claim
+    claim.take(3)
+    assert claim.position is None
 
 
-def test_there_is_nothing_to_commit_before_the_first_record() -> None:
-    assert Claim("t", 0).position is None
-
-
-def test_the_position_is_after_the_last_record_when_all_are_done() -> None:
-    claim = taken([4, 5, 9])
-    for offset in (9, 4, 5):
-        claim.finish(offset)
+def test_the_position_is_after_the_last_record_that_is_done() -> None:
+    claim = Claim("t", 0)
+    claim.take(3)
+    claim.finish(10, 2)
     assert claim.position == 10
 
 
-@given(increasing, st.data())
-def test_everything_before_the_position_is_done_and_what_is_at_it_is_not(
-    offsets: list[int], data: st.DataObject
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.data())
+def test_what_is_taken_is_under_way_until_it_is_done_or_discarded(
+    counts: list[int], data: st.DataObject
 ) -> None:
-    done = data.draw(st.sets(st.sampled_from(offsets)))
-    claim = taken(offsets)
-    for offset in data.draw(st.permutations(sorted(done))):
-        claim.finish(offset)
-    position = claim.position
-    assert position is not None
-    assert {each for each in offsets if each < position} <= done
-    assert position not in done
-
-
-@given(increasing, st.integers(0, 40))
-def test_what_is_discarded_stays_uncommitted_and_is_not_waited_for(
-    offsets: list[int], kept: int
-) -> None:
-    claim = taken(offsets)
-    for _ in offsets[kept:]:
-        claim.discard()
-    for offset in offsets[:kept]:
+    claim = Claim("t", 0)
+    claim.take(sum(counts))
+    kept = data.draw(st.integers(0, len(counts)))
+    claim.discard(sum(counts[kept:]))
+    for count in counts[:kept]:
         assert not claim.settled
-        claim.finish(offset)
+        claim.finish(1, count)
     assert claim.settled
-    assert claim.position == (offsets[kept] if kept < len(offsets) else offsets[-1] + 1)
 
 
 def test_a_topic_that_was_made_anew_begins_again() -> None:
-    claim = taken([100, 0])
-    claim.finish(100)
-    assert claim.position == 0
+    claim = Claim("t", 0)
+    claim.take(2)
+    claim.finish(101, 1)
+    claim.finish(1, 1)
+    assert claim.position == 1
 
 
 def test_a_partition_that_comes_back_knows_nothing_of_its_old_claim() -> None:
     claims = Claims()
-    claims.add([("t", 0)])
+    claims.add([PLACE])
     [old] = claims
-    old.take(7)
-    claims.release([("t", 0)])
-    claims.add([("t", 0)])
-    old.finish(7)
+    old.take()
+    claims.release([PLACE])
+    claims.add([PLACE])
+    old.finish(8, 1)
     assert old.released
     assert claims.uncommitted() == []
 
@@ -77,11 +58,9 @@ def test_a_partition_that_comes_back_knows_nothing_of_its_old_claim() -> None:
 def test_only_positions_that_the_broker_does_not_have_are_committed() -> None:
     claims = Claims()
     claims.add([("t", 0), ("t", 1), ("u", 0)])
-    for place in (("t", 0), ("u", 0)):
-        claim = claims.get(place)
-        assert claim is not None
-        claim.take(3)
-        claim.finish(3)
+    for claim in claims.only([("t", 0), ("u", 0)]):
+        claim.take()
+        claim.finish(4, 1)
     [first, _, _] = claims
     first.committed = 4
     assert [(claim.place, position) for claim, position in claims.uncommitted()] == [(("u", 0), 4)]

@@ -60,12 +60,12 @@ def distinct(found: dict[int, list[int]]) -> dict[int, list[int]]:
     return {partition: sorted(set(each)) for partition, each in found.items()}
 
 
-def test_every_record_gets_one_result_in_the_order_of_its_partition(world: World) -> None:
-    world.create_topics()
-    world.produce("wine", wines(2000))
-    world.start_face()
-    world.wait_consumed()
-    assert offsets(world.results()) == every(500)
+def test_every_record_gets_one_result_in_the_order_of_its_partition(world_of_both: World) -> None:
+    world_of_both.create_topics()
+    world_of_both.produce("wine", wines(2000))
+    world_of_both.start_face()
+    world_of_both.wait_consumed()
+    assert offsets(world_of_both.results()) == every(500)
 
 
 def test_a_result_says_which_record_it_is_of_and_which_model_made_it(world: World) -> None:
@@ -90,22 +90,22 @@ def test_a_result_says_which_record_it_is_of_and_which_model_made_it(world: Worl
     }
 
 
-def test_poison_goes_to_the_dead_letters_alone_with_its_bytes_and_the_reason(world: World) -> None:
+def test_poison_goes_to_the_dead_letters_alone_with_its_bytes_and_the_reason(
+    world_of_both: World,
+) -> None:
     poison: dict[int, bytes | None] = {5: b"\xff\xff", 8: wine(1, "beer"), 13: b"", 17: None}
-    world.create_topics()
-    world.produce("wine", [poison.get(n, wine(n)) for n in range(400)], partition=2)
-    world.start_face()
-    world.wait_consumed()
-    letters = {each.source.offset: each for each in world.dead_letters()}
-    assert {n: letter.record for n, letter in letters.items()} == {
-        n: value or b"" for n, value in poison.items()
-    }
+    world_of_both.create_topics()
+    world_of_both.produce("wine", [poison.get(n, wine(n)) for n in range(400)], partition=2)
+    world_of_both.start_face()
+    world_of_both.wait_consumed()
+    letters = {each.source.offset: each for each in world_of_both.dead_letters() if each.source}
+    assert {n: letter.value for n, letter in letters.items()} == poison
     assert [letters[n].code for n in (5, 8, 13)] == [
         "invalid_record",
         "wrong_data_type",
         "invalid_record",
     ]
-    assert offsets(world.results()) == {2: [n for n in range(400) if n not in poison]}
+    assert offsets(world_of_both.results()) == {2: [n for n in range(400) if n not in poison]}
 
 
 def test_a_dead_letter_can_be_sorted_by_its_headers(world: World) -> None:
@@ -115,19 +115,19 @@ def test_a_dead_letter_can_be_sorted_by_its_headers(world: World) -> None:
     world.wait_consumed()
     [message] = world.read("dead")
     assert message.key() == b"0"
-    assert headers(message)["code"] == "invalid_record"
-    assert headers(message)["data-type"] == "wine"
-    assert "WineRecord" in headers(message)["reason"]
+    assert headers(message)["dead-letter-code"] == "invalid_record"
+    assert headers(message)["dead-letter-data-type"] == "wine"
+    assert "WineRecord" in headers(message)["dead-letter-reason"]
 
 
-def test_a_result_that_would_be_too_large_leaves_the_record_out(world: World) -> None:
-    world.create_topics()
-    world.create_topics("results", **{"max.message.bytes": "7000"})
+def test_a_result_that_would_be_too_large_leaves_the_record_out(world_of_both: World) -> None:
+    world_of_both.create_topics()
+    world_of_both.create_topics("results", **{"max.message.bytes": "7000"})
     records = [wine(1) + UNKNOWN_FIELD, *wines(200)]
-    world.produce("wine", records, partition=0)
-    world.start_face()
-    world.wait_consumed()
-    assert [result.record for result in world.results()] == [b"", *records[1:]]
+    world_of_both.produce("wine", records, partition=0)
+    world_of_both.start_face()
+    world_of_both.wait_consumed()
+    assert [result.record for result in world_of_both.results()] == [b"", *records[1:]]
 
 
 def test_a_kill_loses_no_record(world: World) -> None:
@@ -157,16 +157,18 @@ def test_a_face_that_is_killed_is_back_without_waiting_for_its_session_to_end(
     world.wait_count("results", 8, timeout=5)
 
 
-def test_a_stop_in_mid_stream_commits_what_is_done_and_scores_nothing_twice(world: World) -> None:
-    world.create_topics()
-    world.produce("wine", wines(6000))
-    face = world.start_face()
-    world.wait_count("results", 500)
+def test_a_stop_in_mid_stream_commits_what_is_done_and_scores_nothing_twice(
+    world_of_both: World,
+) -> None:
+    world_of_both.create_topics()
+    world_of_both.produce("wine", wines(6000))
+    face = world_of_both.start_face()
+    world_of_both.wait_count("results", 500)
     assert face.stop() == 0
-    assert not world.consumed()
+    assert not world_of_both.consumed()
     face.start()
-    world.wait_consumed()
-    assert offsets(world.results()) == every(1500)
+    world_of_both.wait_consumed()
+    assert offsets(world_of_both.results()) == every(1500)
 
 
 def test_a_broker_that_is_restarted_loses_no_record(world: World) -> None:
@@ -207,18 +209,20 @@ def test_records_wait_for_their_first_model_and_hold_up_no_other_type(
     assert offsets(world.results(), "wine") == every(500)
 
 
-def test_a_second_face_takes_its_share_and_nothing_is_lost_or_out_of_order(world: World) -> None:
-    world.create_topics()
-    first = world.start_face("a")
-    world.produce("wine", wines(4000))
-    world.wait_count("results", 200)
-    second = world.start_face("b")
+def test_a_second_face_takes_its_share_and_nothing_is_lost_or_out_of_order(
+    world_of_both: World,
+) -> None:
+    world_of_both.create_topics()
+    first = world_of_both.start_face("a")
+    world_of_both.produce("wine", wines(4000))
+    world_of_both.wait_count("results", 200)
+    second = world_of_both.start_face("b")
     wait_until(lambda: second.says('["'), "the second face has partitions", 20)
-    world.produce("wine", wines(4000))
-    world.wait_count("results", 5000)
+    world_of_both.produce("wine", wines(4000))
+    world_of_both.wait_count("results", 5000)
     first.stop()
-    world.wait_consumed()
-    assert offsets(world.results()) == every(2000)
+    world_of_both.wait_consumed()
+    assert offsets(world_of_both.results()) == every(2000)
 
 
 def test_the_face_reports_to_its_router(world: World) -> None:
@@ -237,32 +241,34 @@ def test_the_face_reports_to_its_router(world: World) -> None:
     assert last["latency_ms"]["p99"] > 0
 
 
-def test_a_face_that_is_to_end_does_not_wait_for_a_broker_that_is_away(world: World) -> None:
-    world.create_topics()
-    world.produce("wine", wines(2000))
-    face = world.start_face()
-    world.wait_count("results", 100)
-    world.broker.kill()
+def test_a_face_that_is_to_end_does_not_wait_for_a_broker_that_is_away(
+    world_of_both: World,
+) -> None:
+    world_of_both.create_topics()
+    world_of_both.produce("wine", wines(2000))
+    face = world_of_both.start_face()
+    world_of_both.wait_count("results", 100)
+    world_of_both.broker.kill()
     began = time.monotonic()
     code = face.stop()
     seconds = time.monotonic() - began
-    world.broker.start()
+    world_of_both.broker.start()
     assert code == 0
     assert seconds < 3, "the supervisor would have killed it"
     face.start()
-    world.wait_consumed()
-    assert distinct(offsets(world.results())) == every(500)
+    world_of_both.wait_consumed()
+    assert distinct(offsets(world_of_both.results())) == every(500)
 
 
-def test_a_face_ends_when_another_takes_its_place_in_the_group(world: World) -> None:
-    world.create_topics()
-    first = world.start_face()
-    world.produce("wine", wines(4))
-    world.wait_consumed()
-    world.start_face("a")
+def test_a_face_ends_when_another_takes_its_place_in_the_group(world_of_both: World) -> None:
+    world_of_both.create_topics()
+    first = world_of_both.start_face()
+    world_of_both.produce("wine", wines(4))
+    world_of_both.wait_consumed()
+    world_of_both.start_face("a")
     assert first.process.wait(20) != 0
-    world.produce("wine", wines(4))
-    world.wait_consumed()
+    world_of_both.produce("wine", wines(4))
+    world_of_both.wait_consumed()
 
 
 def test_a_face_ends_when_a_result_is_refused_and_its_successor_does_better(

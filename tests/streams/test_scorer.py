@@ -5,17 +5,20 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from repertory.actors.batch import RecordFailed, Value, decode_records
+from repertory.actors.batch import decode_records
 from repertory.actors.client import RouterClient
 from repertory.actors.frames import Frame, FrameReader, encode_frame
 from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, ScoredBatch, Welcome
 from repertory.streams.claims import Claim
 from repertory.streams.record import Record
+from repertory.streams.results import Scored
 from repertory.streams.scorer import Scorer
+from repertory.streams.telemetry import StreamTelemetry
 
 Judge = Callable[[Sequence[bytes]], FailureCode | None]  # why a batch fails; None: it does not
 
@@ -72,13 +75,19 @@ class Door:
         return encode_frame(envelope, scored.SerializeToString())
 
 
+def scorer_of(client: RouterClient) -> Scorer:
+    """Return a scorer of wines."""
+    telemetry = StreamTelemetry()
+    return Scorer(client, "wine", value_format="protobuf", deadline=5, telemetry=telemetry)
+
+
 @asynccontextmanager
 async def scorer_at(door: Door, folder: Path) -> AsyncIterator[Scorer]:
     """Connect a scorer to a door."""
     path = folder / "door.sock"
     async with door.open_at(path), RouterClient(path, role="test") as client:
         await asyncio.wait_for(client.connected.wait(), 5)
-        yield Scorer(client, "wine", deadline=5)
+        yield scorer_of(client)
 
 
 def records(*numbers: int) -> list[Record]:
@@ -90,11 +99,15 @@ async def outcomes(scorer: Scorer, batch: list[Record]) -> list[float | str]:
     """Score, and return values, and the codes of failures."""
     pieces = await scorer.score(batch)
     assert [record for piece in pieces for record in piece.records] == batch
-    flat = [outcome for piece in pieces for outcome in piece.outcomes]
-    return [
-        o.value if isinstance(o, Value) else o.code if isinstance(o, RecordFailed) else "?"
-        for o in flat
-    ]
+    return [outcome for piece in pieces for outcome in of_piece(piece)]
+
+
+def of_piece(piece: Scored) -> list[float | str]:
+    """Return the values of a piece, and the codes of failures."""
+    if piece.columns is None:
+        return [piece.failures[index].code for index in range(len(piece.records))]
+    assert piece.columns.values is not None
+    return cast(list[float | str], piece.columns.values.tolist())
 
 
 @pytest.mark.parametrize(
@@ -151,7 +164,7 @@ async def test_a_suspect_is_scored_while_nothing_else_is_under_way(tmp_path: Pat
 async def test_records_wait_for_a_router_that_is_not_there(tmp_path: Path) -> None:
     door = Door(lambda _: None)
     async with RouterClient(tmp_path / "door.sock", role="test") as client:
-        scorer = Scorer(client, "wine", deadline=5)
+        scorer = scorer_of(client)
         scoring = asyncio.create_task(outcomes(scorer, records(1)))
         await asyncio.sleep(0)
         async with door.open_at(tmp_path / "door.sock"):

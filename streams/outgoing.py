@@ -1,0 +1,91 @@
+"""From outcomes to the messages of the results and dead-letters topics. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import NamedTuple
+
+from repertory.actors.batch import RecordFailed
+from repertory.config import Kafka
+from repertory.streams.dead_letters import Place, letter_headers, letter_value
+from repertory.streams.record import Headers, Record
+from repertory.streams.results import Scored, encoder, result_headers
+from repertory.streams.topics import Topic
+
+# What a message has beside key, value and headers, in the broker's count of its size.
+OVERHEAD_BYTES = 2048
+
+
+class Outgoing(NamedTuple):
+    """A message to be written, for a record."""
+
+    record: Record
+    topic: str
+    partition: int
+    value: bytes | None
+    headers: Headers
+
+
+class Output:
+    """Makes the messages of records that were scored.
+
+    A message goes to the partition whose number is that of its record's partition, modulo the
+    number of partitions of the topic, so that the order of an input partition is kept. It has the
+    record's key, headers and timestamp.
+    """
+
+    def __init__(self, kafka: Kafka, topics: Mapping[str, Topic]) -> None:
+        self._results, self._dead_letters = kafka.results_topic, kafka.dead_letters_topic
+        self._result_partitions = topics[self._results].partitions
+        self._letter_partitions = topics[self._dead_letters].partitions
+        self._result_limit = topics[self._results].max_bytes - OVERHEAD_BYTES
+        self._letter_limit = topics[self._dead_letters].max_bytes - OVERHEAD_BYTES
+        self._encode = encoder(kafka.result_format)
+
+    def messages(self, pieces: Sequence[Scored]) -> list[Outgoing]:
+        """Return a message for each record, in the order of the records of each partition."""
+        messages = [message for piece in pieces for message in self._of(piece)]
+        if len(pieces) > 1:  # of several data types, perhaps
+            messages.sort(key=_offset)
+        return messages
+
+    def _of(self, scored: Scored) -> Iterator[Outgoing]:
+        failures = scored.failures
+        if scored.columns is None:
+            values: Sequence[bytes] = ()
+            headers: Headers = []
+        else:
+            values = self._encode(scored, self._result_limit)
+            headers = result_headers(scored.data_type, scored.columns.model)
+        for index, (record, value) in enumerate(
+            zip(scored.records, values or repeat(b""), strict=False)
+        ):
+            if failures and (failed := failures.get(index)) is not None:
+                yield self._letter(scored, record, failed)
+            else:
+                yield Outgoing(
+                    record,
+                    self._results,
+                    record.claim.partition % self._result_partitions,
+                    value,
+                    headers if record.headers is None else [*record.headers, *headers],
+                )
+
+    def _letter(self, scored: Scored, record: Record, failed: RecordFailed) -> Outgoing:
+        headers = letter_headers(
+            record.headers,
+            code=failed.code,
+            reason=failed.message,
+            source=Place(record.claim.topic, record.claim.partition, record.offset),
+            data_type=scored.data_type,
+            model=scored.model,
+            failed_ms=scored.scored_ms,
+        )
+        value, headers = letter_value(
+            record.value, headers, limit=self._letter_limit, key=record.key
+        )
+        partition = record.claim.partition % self._letter_partitions
+        return Outgoing(record, self._dead_letters, partition, value, headers)
+
+
+_offset = attrgetter("record.offset")

@@ -1,0 +1,261 @@
+"""Exactly once: results, dead letters and the offsets of their records in one Kafka transaction.
+
+Transactions follow one another; what is written while one is committed goes into the next. One
+that is aborted is written again, but for records whose partition was lost meanwhile: scoring is
+pure, and the outcomes in hand say which model version made them.
+
+Why nothing is done twice. A face that was killed or cut off left its transaction open; its
+successor, of the same transactional id, aborts it (`init_transactions`), and a zombie that wakes up
+is refused. A partition that goes to another face: that one asks for committed offsets (and waits
+while a transaction holds such of them, KIP-447); the offsets of this face are sent with the group
+generation that was in force before the first message was written, so that brokers refuse them once
+the group has moved on.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from repertory.config import Kafka
+from repertory.journal.clock import epoch_ms
+from repertory.streams.outgoing import Outgoing, Output
+from repertory.streams.results import Scored
+from repertory.streams.sink import (
+    MOST_OUTSTANDING,
+    MOST_OUTSTANDING_BYTES,
+    DeliveryFailed,
+    count_written,
+    ends,
+    latencies_ms,
+    producer_properties,
+)
+from repertory.streams.telemetry import StreamTelemetry
+from repertory.streams.topics import Topic
+
+# A face that vanished holds up its successors on other nodes for as long as this.
+TRANSACTION_MS = 15_000
+# What a broker is waited for in one call; the calls are repeated.
+ANSWER_SECONDS = 5.0
+# A transaction costs the brokers some requests, however few records it has: under load they are
+# this far apart at least.
+PACE_SECONDS = 0.02
+FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Aborted(Exception):
+    """The transaction was aborted; another one may succeed."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What goes into one transaction."""
+
+    by_stream: dict[str, list[Outgoing]] = field(default_factory=dict)
+    size: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, stream: str, messages: Sequence[Outgoing]) -> None:
+        self.by_stream.setdefault(stream, []).extend(messages)
+        self.size += sum(len(message.value or b"") for message in messages)
+
+    def messages(self) -> list[Outgoing]:
+        return [message for several in self.by_stream.values() for message in several]
+
+    def drop_released(self) -> None:
+        for stream, messages in self.by_stream.items():
+            self.by_stream[stream] = [m for m in messages if not m.record.claim.released]
+
+
+class TransactionalSink:
+    """The producer of exactly-once streams.
+
+    `group_metadata` returns what the consumer is in its group; it may block. The records of a
+    round are finished in their claims when it is committed; `acknowledged` is called then.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        topics: Mapping[str, Topic],
+        telemetry: StreamTelemetry,
+        *,
+        transactional_id: str,
+        group_metadata: Callable[[], Any],
+        acknowledged: Callable[[], None],
+    ) -> None:
+        self._output = Output(kafka, topics)
+        self._telemetry = telemetry
+        self._group_metadata = group_metadata
+        self._acknowledged = acknowledged
+        properties = producer_properties(kafka, topics) | {
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_MS,
+            "message.timeout.ms": TRANSACTION_MS,
+            "delivery.report.only.error": True,  # a commit succeeds when all messages did
+        }
+        self._producer = Producer(properties)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
+        self._next = _Round()
+        self._due = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.outstanding = 0
+        self._bytes = 0
+
+    async def begin(self) -> None:
+        """Take over from a predecessor: end its transaction, and refuse it any further ones."""
+        try:
+            await self._persist(self._producer.init_transactions)
+        except KafkaException as error:
+            raise DeliveryFailed(f"transactions cannot be begun: {error.args[0].str()}") from error
+
+    async def room(self) -> None:
+        """Wait until not too much is outstanding."""
+        await self._room.wait()
+
+    def write(self, stream: str, pieces: Sequence[Scored]) -> None:
+        """Write a message for each record, but those whose partition is lost meanwhile."""
+        messages = self._output.messages(pieces)
+        count_written(self._telemetry, pieces)
+        before = self._next.size
+        self._next.add(stream, messages)
+        self.outstanding += len(messages)
+        self._bytes += self._next.size - before
+        if self.outstanding >= MOST_OUTSTANDING or self._bytes >= MOST_OUTSTANDING_BYTES:
+            self._room.clear()
+        self._due.set()
+
+    async def run(self) -> None:
+        """Commit transaction after transaction until cancelled. Raises DeliveryFailed."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            began = time.monotonic()
+            due, self._next = self._next, _Round()
+            await self._finish(due)
+            await asyncio.sleep(max(0.0, began + PACE_SECONDS - time.monotonic()))
+
+    def close(self) -> None:
+        """Stop. An open transaction is aborted if the brokers answer at once."""
+
+        def abort() -> None:
+            with contextlib.suppress(KafkaException):
+                self._producer.purge()
+                self._producer.abort_transaction(1.0)
+
+        self._thread.submit(abort)
+        self._thread.shutdown(wait=False)
+
+    async def _finish(self, due: _Round) -> None:
+        """Write and commit a round, again and again if need be."""
+        count, backoff = len(due.messages()), FIRST_BACKOFF
+        while True:
+            due.drop_released()
+            began = time.monotonic()
+            try:
+                if due.messages():
+                    await self._transact(due)
+                break
+            except Aborted as error:
+                self._telemetry.transaction(committed=False, seconds=time.monotonic() - began)
+                log.warning(
+                    "a transaction was aborted; its results are written again", why=str(error)
+                )
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, LAST_BACKOFF)
+        self._note_committed(due, time.monotonic() - began)
+        self.outstanding -= count
+        self._bytes -= due.size
+        if 2 * self.outstanding <= MOST_OUTSTANDING and 2 * self._bytes <= MOST_OUTSTANDING_BYTES:
+            self._room.set()
+        self._acknowledged()
+
+    def _note_committed(self, due: _Round, seconds: float) -> None:
+        messages = due.messages()
+        for claim, (position, count) in ends(messages).items():
+            claim.finish(position, count)
+            claim.committed = position
+        if messages:
+            self._telemetry.transaction(committed=True, seconds=seconds)
+        now, produce = epoch_ms(), time.monotonic() - due.since
+        for stream, several in due.by_stream.items():
+            latencies = latencies_ms(several, now)
+            self._telemetry.acknowledged(stream, produce=produce, latencies_ms=latencies)
+
+    async def _transact(self, due: _Round) -> None:
+        """Write messages, and the offsets of their records, in one transaction. Raises Aborted."""
+        try:
+            metadata = await self._call(self._begin)
+            # Only now: what was lost before that generation of the group must not go with it.
+            due.drop_released()
+            self._produce(messages := due.messages())
+            offsets = [
+                TopicPartition(*claim.place, position)
+                for claim, (position, _) in ends(messages).items()
+            ]
+            await self._persist(
+                lambda seconds: self._producer.send_offsets_to_transaction(
+                    offsets, metadata, seconds
+                )
+            )
+            await self._persist(self._producer.commit_transaction)
+        except (KafkaException, BufferError) as error:
+            _raise_if_fatal(error)
+            await self._abort()
+            raise Aborted(str(error)) from error
+
+    def _begin(self) -> Any:
+        metadata = self._group_metadata()
+        self._producer.begin_transaction()
+        return metadata
+
+    def _produce(self, messages: list[Outgoing]) -> None:
+        for message in messages:
+            record = message.record
+            self._producer.produce(
+                message.topic,
+                message.value,
+                record.key,
+                message.partition,
+                timestamp=record.timestamp_ms,
+                headers=message.headers,
+            )
+
+    async def _abort(self) -> None:
+        try:
+            await self._persist(self._producer.abort_transaction)
+        except KafkaException as error:
+            _raise_if_fatal(error)
+            raise DeliveryFailed(f"a transaction cannot be aborted: {error}") from error
+
+    async def _persist(self, function: Callable[[float], object]) -> None:
+        """Call until the brokers answer. Raises KafkaException when a repetition would not help."""
+        while True:
+            try:
+                await self._call(function, ANSWER_SECONDS)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise
+
+    async def _call(self, function: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, function, *arguments)
+
+
+def _raise_if_fatal(error: Exception) -> None:
+    cause = error.args[0]
+    if isinstance(error, KafkaException) and cause.fatal():
+        raise DeliveryFailed(
+            "the brokers take no more transactions of this face; another process has its"
+            f" transactional id, or a transaction took too long: {cause.str()}"
+        ) from error
