@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Node:
     """One host's actors and processes, for as long as `run` runs.
 
-    `status` tells what the router said last; `ready` is set when all required models serve.
+    `status` tells what the router said last; `ready` is set while it is ready.
     """
 
     def __init__(
@@ -163,8 +163,11 @@ class Node:
         if self.health["ready"] and not self.ready.is_set():
             self.ready.set()
             log.info("serving", node=self._node)
-        elif not self.health["ready"]:
+        elif not self.health["ready"] and self.ready.is_set():
             self.ready.clear()
+            log.warning(
+                "not ready", no_model=self.health["waiting_for"], troubles=self.health["troubles"]
+            )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus: the requests of this face, and what the node serves."""
+"""`/metrics`, for Prometheus: of this face, of what the node serves, and of its other processes."""
 
 import asyncio
 import time
@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from repertory.actors.client import RouterClient
 from repertory.errors import RequestFailed
 from repertory.http.asking import ask
+from repertory.http.exposition import merged
 from repertory.http.node_metrics import NodeMetrics
 
 # Scrapers give up after ten seconds; a late answer must not cost the other figures.
@@ -80,9 +81,19 @@ class Metrics:
     async def expose(self, _: web.Request) -> web.Response:
         """Answer in Prometheus' text format; without the node's part while no router answers."""
         node = CollectorRegistry(auto_describe=False)
-        node.register(await self._node())
-        body = generate_latest(self._registry) + generate_latest(node)
+        metrics, others = await asyncio.gather(self._node(), self._others())
+        node.register(metrics)
+        own = [generate_latest(registry).decode() for registry in (self._registry, node)]
+        body = merged([*own, *others]).encode()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _others(self) -> list[str]:
+        """Return what processes without a port of their own told the router of themselves."""
+        try:
+            answer = await ask(self._router, "metrics", timeout=NODE_SECONDS)
+        except RequestFailed:
+            return []
+        return list(answer["texts"].values())
 
     async def _node(self) -> NodeMetrics:
         try:

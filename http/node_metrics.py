@@ -25,7 +25,9 @@ class NodeMetrics(Collector):
         yield GaugeMetricFamily("repertory_router_up", "Whether the router answers", value=up)
         if self._status is not None:
             ready = bool(self._status["ready"])
-            yield GaugeMetricFamily("repertory_ready", "Whether all required models serve", ready)
+            yield GaugeMetricFamily(
+                "repertory_ready", "Whether the node is ready for records", ready
+            )
             yield from _queues(self._status["data_types"])
         yield self._info()
         yield from self._counters()

@@ -1,5 +1,6 @@
 """What a node tells of itself: models, states, versions, health."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -57,7 +58,7 @@ class Health:
         return json_reply({"live": True})
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Answer 200 when the router and all required models answer, and 503 otherwise."""
+        """Answer 200 when the node can do all that it is configured to do, and 503 otherwise."""
         health = await self._health()
         ready = bool(health["ready"])
         return json_reply(
@@ -73,7 +74,15 @@ class Health:
             return _not_ready(f"the router does not answer: {error}")
         if health["ready"]:
             return health
-        return _not_ready(f"no model serves yet: {', '.join(health['waiting_for'])}") | health
+        return _not_ready("; ".join(reasons(health))) | health
+
+
+def reasons(health: dict[str, Any]) -> Iterator[str]:
+    """Yield why a router's answer about the node's health is that it is not ready."""
+    if health["waiting_for"]:
+        yield f"no model serves yet: {', '.join(health['waiting_for'])}"
+    for troubles in health["troubles"].values():
+        yield from troubles
 
 
 def _not_ready(why: str) -> dict[str, Any]:

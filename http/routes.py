@@ -35,7 +35,7 @@ def make_app(
         *_models(Publishing(config, paths, router)),
         Endpoint("POST", "/score/{dataType}", Scoring(config, router).score, "score records"),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
-        Endpoint("GET", "/health/ready", health.ready, "whether all required models serve"),
+        Endpoint("GET", "/health/ready", health.ready, "whether the node is ready for records"),
         Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
     ]
     app = web.Application(

@@ -186,7 +186,8 @@ class Show:
         except (HTTPError, URLError):
             return None
         found = [counts for name, counts in faces.items() if name.startswith("streams")]
-        if not found or found[0]["latency_ms"]["p50"] is None:
+        # A face that waits for its broker has nothing to tell yet.
+        if not found or found[0].get("latency_ms", {}).get("p50") is None:
             return None
         latency = found[0]["latency_ms"]
         return (

@@ -105,10 +105,10 @@ async def _run(supervisor: Any, config: ClusterConfig, stop: asyncio.Event) -> N
 
 
 async def _tell_what_lacks(supervisor: Any) -> None:
-    """Say once the router answers which data types wait for a first model."""
+    """Say once the router answers that data types wait for a first model."""
     while not supervisor.health:
         await asyncio.sleep(LOOK_SECONDS)
-    if not supervisor.ready.is_set():
+    if supervisor.health["waiting_for"]:
         log.info("up, but not every data type has a model: `repertory publish` brings one")
 
 

@@ -5,21 +5,26 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode
 from repertory.http.node_metrics import NodeMetrics
+from repertory.streams.telemetry import StreamTelemetry
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-async def _scrape(node: LocalNode) -> Samples:
+async def _text(node: LocalNode) -> str:
     async with aiohttp.ClientSession(node.url) as session, session.get("/metrics") as reply:
         assert reply.headers["Content-Type"].startswith("text/plain; version=")
-        families = text_string_to_metric_families(await reply.text())
-        return {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in families
-            for sample in family.samples
-        }
+        return await reply.text()
+
+
+async def _scrape(node: LocalNode) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(await _text(node))
+        for sample in family.samples
+    }
 
 
 def _value(samples: Samples, name: str, /, **labels: str) -> float:
@@ -64,3 +69,19 @@ def test_a_silent_router_is_told_as_such() -> None:
     families = {family.name: family.samples for family in NodeMetrics(None, {}).collect()}
     assert [sample.value for sample in families["repertory_router_up"]] == [0]
     assert not families["repertory_model_info"]
+
+
+async def test_processes_without_a_port_are_told_too(shared_node: LocalNode) -> None:
+    telemetry = StreamTelemetry()
+    telemetry.received("wine", 7)
+    async with RouterClient(shared_node.paths.router_door, role="streams") as client:
+        await client.connected.wait()
+        client.tell("metrics", exposition=telemetry.exposition())
+        await client.ask("health")  # the router has read what came before
+        lines = (await _text(shared_node)).split("\n")
+    assert 'repertory_stream_received_records_total{data_type="wine"} 7.0' in lines
+    families = [line.split(" ")[2] for line in lines if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
+    assert {"repertory_stream_latency_seconds", "repertory_ready"} < set(families)
+    series = [line.rsplit(" ", 1)[0] for line in lines if not line.startswith("#")]
+    assert len(series) == len(set(series))

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode
 from repertory.http.in_hand import InHand
-from repertory.http.queries import Health
+from repertory.http.queries import Health, reasons
 from repertory.http.replies import json_reply
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,24 @@ async def test_a_node_whose_required_models_serve_is_ready(call: Any) -> None:
     assert (await call("GET", "/health/live")).body == {"live": True}
 
 
+@pytest.mark.usefixtures("serving")
+async def test_troubles_of_other_processes_are_the_reason_until_they_are_over(
+    call: Any, shared_node: LocalNode
+) -> None:
+    trouble = "no broker answers at 127.0.0.1:9092"
+    async with RouterClient(shared_node.paths.router_door, role="streams") as client:
+        await client.connected.wait()
+        client.tell("report", troubles=[trouble])
+        await client.ask("health")  # the router has read what came before
+        ready, status = await call("GET", "/health/ready"), await call("GET", "/status")
+        client.tell("report", troubles=[])
+        await client.ask("health")
+        again = await call("GET", "/health/ready")
+    assert (ready.status, ready.body["error"]) == (503, trouble)
+    assert ready.body["troubles"] == status.body["troubles"] == {"streams": [trouble]}
+    assert (again.status, again.body["troubles"]) == (200, {})
+
+
 async def test_the_status_tells_of_data_types_and_faces(call: Any, shared_node: LocalNode) -> None:
     status = (await call("GET", "/status")).body
     assert set(status["data_types"]) == {"wine", "cider"}
@@ -72,6 +90,12 @@ async def test_a_face_that_drains_is_not_ready(shared_node: LocalNode) -> None:
     assert reply.status == 503
     assert isinstance(reply.body, bytes)
     assert orjson.loads(reply.body)["ready"] is False
+
+
+def test_all_reasons_are_told_in_one_sentence() -> None:
+    troubles = {"streams": ["no broker answers"], "keeper": ["the journal is away"]}
+    told = "; ".join(reasons({"waiting_for": ["wine", "beer"], "troubles": troubles}))
+    assert told == "no model serves yet: wine, beer; no broker answers; the journal is away"
 
 
 def test_numbers_that_json_has_not_become_null() -> None:
