@@ -42,6 +42,9 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
         click.style("ready", fg="green") if status["ready"] else click.style("not ready", fg="red")
     )
     click.echo(f"node {status['node']} is {ready}")
+    for troubles in status["troubles"].values():
+        for sentence in troubles:
+            click.secho(sentence, fg="red")
     header = ("data type", "model", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
     serving = {name: state for name, state in states.items() if "error" not in state}
     if serving:
