@@ -24,3 +24,12 @@ def test_no_linked_folder_has_an_init_module(folder: str) -> None:
 
 def test_the_standard_http_is_imported_from_the_root() -> None:
     subprocess.run([sys.executable, "-c", "import http.client"], cwd=ROOT, check=True)
+
+
+def test_tests_and_the_standard_http_are_imported_side_by_side() -> None:
+    code = "import http, tests.apache_kafka.server as s; print(http.__file__, s.__file__)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    standard, ours = done.stdout.split()
+    assert not Path(standard).is_relative_to(ROOT / "http")
+    assert Path(ours) == ROOT / "tests" / "apache_kafka" / "server.py"
