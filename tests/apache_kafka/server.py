@@ -17,11 +17,11 @@ from typing import Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from tests.apache_kafka.jars import fetch_jars, java
+from tests.apache_kafka.properties import server_properties
 
 from repertory.actors.lifeline import die_with_parent
 from repertory.streams.devbroker.process import BrokerNotReady
-from tests.apache_kafka.jars import fetch_jars, java
-from tests.apache_kafka.properties import server_properties
 
 FAST_START = ("-XX:TieredStopAtLevel=1",)
 """Starts in 2 s, where the compiler of long runs would cost a second more of both cores."""
