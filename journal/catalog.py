@@ -17,38 +17,47 @@ from repertory.journal.lifecycle import ModelState, check_transition
 _SCHEMA = Schema(
     kind="catalog",
     application_id=0x52504354,  # RPCT
-    version=1,
-    statements=(
-        """CREATE TABLE versions (
-            data_type TEXT NOT NULL,
-            version INTEGER NOT NULL,
-            name TEXT NOT NULL,
-            description TEXT NOT NULL,
-            model_type TEXT NOT NULL,
-            sha256 TEXT NOT NULL,
-            published_ms INTEGER NOT NULL,
-            origin TEXT,
-            state TEXT NOT NULL,
-            PRIMARY KEY (data_type, version)
-        ) WITHOUT ROWID""",
-        "CREATE UNIQUE INDEX one_serving ON versions (data_type) WHERE state = 'SERVING'",
-        """CREATE TABLE steps (
-            step INTEGER PRIMARY KEY,
-            data_type TEXT NOT NULL,
-            version INTEGER NOT NULL,
-            state TEXT NOT NULL,
-            at_ms INTEGER NOT NULL,
-            reason TEXT NOT NULL,
-            FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
-        )""",
-        "CREATE INDEX steps_of_version ON steps (data_type, version, step)",
-        """CREATE TABLE stage (
-            data_type TEXT PRIMARY KEY,
-            version INTEGER NOT NULL,
-            position INTEGER NOT NULL,
-            FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
-        )""",
-        "CREATE TABLE processed (journal TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+    steps=(
+        (
+            """CREATE TABLE versions (
+                data_type TEXT NOT NULL,
+                version INTEGER NOT NULL,
+                name TEXT NOT NULL,
+                description TEXT NOT NULL,
+                model_type TEXT NOT NULL,
+                sha256 TEXT NOT NULL,
+                published_ms INTEGER NOT NULL,
+                origin TEXT,
+                state TEXT NOT NULL,
+                PRIMARY KEY (data_type, version)
+            ) WITHOUT ROWID""",
+            "CREATE UNIQUE INDEX one_serving ON versions (data_type) WHERE state = 'SERVING'",
+            """CREATE TABLE steps (
+                step INTEGER PRIMARY KEY,
+                data_type TEXT NOT NULL,
+                version INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                at_ms INTEGER NOT NULL,
+                reason TEXT NOT NULL,
+                FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
+            )""",
+            "CREATE INDEX steps_of_version ON steps (data_type, version, step)",
+            """CREATE TABLE stage (
+                data_type TEXT PRIMARY KEY,
+                version INTEGER NOT NULL,
+                position INTEGER NOT NULL,
+                FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
+            )""",
+            "CREATE TABLE processed (journal TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+        ),
+        (
+            """CREATE TABLE retirements (
+                data_type TEXT PRIMARY KEY,
+                position INTEGER NOT NULL,
+                at_ms INTEGER NOT NULL,
+                version INTEGER
+            )""",
+        ),
     ),
 )
 _NO_VERSION = 2**63  # what SQLite cannot hold
@@ -106,6 +115,19 @@ class OnStage:
     data_type: str
     version: int
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """No version should serve a data type: since when, and which journal position says so.
+
+    `version` is the one that served until then; None when none did.
+    """
+
+    data_type: str
+    position: int
+    at_ms: int
+    version: int | None
 
 
 class Catalog:
@@ -182,7 +204,7 @@ class Catalog:
         with self._database.reading() as connection:
             return _serving(connection, data_type)
 
-    def put_on_stage(self, data_type: str, version: int, *, position: int) -> OnStage:
+    def put_on_stage(self, data_type: str, version: int, *, position: int) -> OnStage | Retirement:
         """Note that the entry at `position` wants `version` on stage; return what should be there.
 
         Idempotent: an entry before the one that was noted last changes nothing. Raises NotFound
@@ -190,6 +212,10 @@ class Catalog:
         """
         with self._database.transaction() as connection:
             _get(connection, data_type, version)
+            retired = _retirement(connection, data_type)
+            if retired is not None and retired.position > position:
+                return retired
+            connection.execute("DELETE FROM retirements WHERE data_type = ?", (data_type,))
             connection.execute(
                 "INSERT INTO stage VALUES (:data_type, :version, :position) ON CONFLICT DO UPDATE"
                 " SET version = :version, position = :position WHERE position < :position",
@@ -201,11 +227,38 @@ class Catalog:
         return OnStage(data_type, version, position)
 
     def on_stage(self, data_type: str) -> OnStage | None:
-        """Return the version that should serve, or None when none ever should."""
+        """Return the version that should serve, or None when none should."""
         rows = self._database.rows(
             "SELECT data_type, version, position FROM stage WHERE data_type = ?", (data_type,)
         )
         return OnStage(*rows[0]) if rows else None
+
+    def retire(self, data_type: str, *, position: int) -> OnStage | Retirement:
+        """Note that the entry at `position` wants nothing on stage; return what should be there.
+
+        The version that serves is RETIRED in the same transaction. Idempotent: an entry before the
+        one that was noted last changes nothing.
+        """
+        with self._database.transaction() as connection:
+            noted = _wanted(connection, data_type)
+            if noted is not None and noted.position >= position:
+                return noted
+            former, now = _serving(connection, data_type), self._clock()
+            if former is not None:
+                reason = f"the model of {data_type!r} was retired (journal position {position})"
+                self._step(connection, former, Step(ModelState.RETIRED, now, reason))
+            version = former.version if former else None
+            connection.execute("DELETE FROM stage WHERE data_type = ?", (data_type,))
+            connection.execute(
+                "INSERT OR REPLACE INTO retirements VALUES (?, ?, ?, ?)",
+                (data_type, position, now, version),
+            )
+        return Retirement(data_type, position, now, version)
+
+    def retirement(self, data_type: str) -> Retirement | None:
+        """Return why no version should serve, or None when one should, or none ever did."""
+        with self._database.reading() as connection:
+            return _retirement(connection, data_type)
 
     def processed(self, journal: str) -> int:
         """Return the position up to which the entries of a journal were handled; 0 at first."""
@@ -306,6 +359,21 @@ def _serving(connection: sqlite3.Connection, data_type: str) -> ModelVersion | N
         f"SELECT {_COLUMNS} FROM versions WHERE data_type = ? AND state = 'SERVING'", (data_type,)
     ).fetchone()
     return None if row is None else _model(connection, row)
+
+
+def _wanted(connection: sqlite3.Connection, data_type: str) -> OnStage | Retirement | None:
+    row = connection.execute(
+        "SELECT data_type, version, position FROM stage WHERE data_type = ?", (data_type,)
+    ).fetchone()
+    return _retirement(connection, data_type) if row is None else OnStage(*row)
+
+
+def _retirement(connection: sqlite3.Connection, data_type: str) -> Retirement | None:
+    row = connection.execute(
+        "SELECT data_type, position, at_ms, version FROM retirements WHERE data_type = ?",
+        (data_type,),
+    ).fetchone()
+    return None if row is None else Retirement(*row)
 
 
 def _model(connection: sqlite3.Connection, row: Sequence[Any]) -> ModelVersion:

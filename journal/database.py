@@ -1,5 +1,6 @@
 """A SQLite file of ours: opened with care, and its errors told with the file and how to mend it."""
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -27,12 +28,19 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a file holds: its kind in words, the mark in its header, its version and its tables."""
+    """What a file holds: its kind in words, the mark in its header, and its tables.
+
+    The statements of step N bring a file of version N - 1 to version N; a new file takes all steps.
+    """
 
     kind: str
     application_id: int
-    version: int
-    statements: Sequence[str]
+    steps: Sequence[Sequence[str]]
+
+    @property
+    def version(self) -> int:
+        """The version of what is written."""
+        return len(self.steps)
 
 
 class Database:
@@ -94,16 +102,21 @@ class Database:
             raise JournalError(f"{self.path}: {what}; {_HINTS[sqlite3.SQLITE_CORRUPT]}")
 
     def _open(self) -> None:
-        """1. Refuse files of others and of a newer Repertory. 2. Switch to WAL. 3. Make tables."""
+        """Take the file into use.
+
+        1. Refuse files of others and of a newer Repertory. 2. Switch to WAL. 3. Make the tables
+        that are missing.
+        """
         self._refuse_foreign()
         self._switch_to_wal()
         self._connection.execute("PRAGMA synchronous=FULL")  # WAL alone would lose the last commits
         self._connection.execute("PRAGMA foreign_keys=ON")
         self._connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
         with self.transaction() as connection:
-            if self._pragma("user_version") == 0:
-                for statement in self._schema.statements:
-                    connection.execute(statement)
+            missing = self._schema.steps[self._pragma("user_version") :]
+            for statement in itertools.chain.from_iterable(missing):
+                connection.execute(statement)
+            if missing:
                 connection.execute(f"PRAGMA application_id={self._schema.application_id}")
                 connection.execute(f"PRAGMA user_version={self._schema.version}")
 

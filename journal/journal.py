@@ -12,8 +12,9 @@ class Entry:
     """One model update.
 
     `position` orders all entries of a journal; the position of a descriptor is its model version.
-    Exactly one of `descriptor` (a serialised ModelDescriptor, not yet checked in any way) and
-    `rollback_to` (the version of an earlier entry of `data_type`, to be served again) is set.
+    Exactly one of `descriptor` (a serialised ModelDescriptor, not yet checked in any way),
+    `rollback_to` (the version of an earlier entry of `data_type`, to be served again) and `retires`
+    (from here on no model of `data_type` is on stage, until a later entry puts one there) is set.
     """
 
     position: int
@@ -21,12 +22,13 @@ class Entry:
     published_ms: int
     descriptor: bytes | None = None
     rollback_to: int | None = None
+    retires: bool = False
 
 
 class Journal(Protocol):
     """An append-only log of model updates. Calls block; an instance is used by one thread.
 
-    An entry is durable when `append` or `roll_back` returns. Positions start at 1, rise, and may
+    An entry is durable when `append`, `roll_back` or `retire` returns. Positions start at 1, rise, and may
     have gaps.
     """
 
@@ -40,6 +42,12 @@ class Journal(Protocol):
     def roll_back(self, data_type: str, version: int) -> Entry:
         """Append "serve `version` of `data_type` again". Raises JournalError."""
 
+    def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
+        """Append "no model of `data_type` is to serve". `origin` is as in `append`.
+
+        Nothing is removed: each version can be rolled back to. Raises JournalError.
+        """
+
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return up to `limit` entries whose position is over `after`, in order.
 
@@ -49,6 +57,12 @@ class Journal(Protocol):
 
     def get(self, position: int) -> Entry | None:
         """Return the entry at `position`, or None when there is none."""
+
+    def trouble(self) -> str | None:
+        """Return what keeps the journal from its promises, and how to mend it; None if all is well.
+
+        May ask brokers, and then takes seconds.
+        """
 
     def close(self) -> None:
         """Free what is held. Idempotent."""
@@ -65,3 +79,5 @@ def check_rollback(journal: Journal, data_type: str, version: int) -> None:
         raise JournalError(
             f"entry {version} is itself a roll back; go back to version {entry.rollback_to}"
         )
+    if entry.retires:
+        raise JournalError(f"entry {version} retired {data_type!r}: it is no model to go back to")

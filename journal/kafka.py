@@ -2,12 +2,14 @@
 
 A message is an entry: its position is its offset + 1. Ours have the data type as key and in the
 header `repertory-data-type`. A roll back has the header `repertory-rollback-to: VERSION`, and as
-value a ModelDescriptor of which only dataType is set. All other messages are models of other
-clients; their data type is what the descriptor says, or else the key.
+value a ModelDescriptor of which only dataType is set. A message without a value, anybody's, retires
+the data type that is its key. All other messages are models of other clients; their data type is
+what the descriptor says, or else the key.
 """
 
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -18,11 +20,15 @@ from repertory.errors import JournalError
 from repertory.journal.journal import Entry, check_rollback
 from repertory.journal.peek import Peek, offset_of
 from repertory.journal.tail import Tail
-from repertory.journal.topic import prepare_topic
+from repertory.journal.topic import examine_topic, prepare_topic
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 MEBIBYTE = 1024 * 1024
 READ_BYTES = 64 * MEBIBYTE  # one `read` stops when it holds so much
+
+# How soon it is noticed that somebody lets the topic lose messages, and that it was mended.
+CHECK_SECONDS, MEND_SECONDS = 10.0, 1.0
+QUIET_SECONDS = 2.0  # brokers that take longer for an answer are in trouble
 
 _DATA_TYPE = "repertory-data-type"
 _ROLLBACK = "repertory-rollback-to"
@@ -69,6 +75,8 @@ class KafkaJournal:
         self._properties["message.max.bytes"] = self._max_bytes
         self._producer: Producer | None = None
         prepare_topic(self._properties, topic, create=create_topic, max_bytes=self._max_bytes)
+        self._examined = time.monotonic()
+        self._fault: str | None = None  # what was wrong with the topic then
         # A fetch brings at least one message, however large: it must fit, with what surrounds it.
         fetching = self._properties | {
             "fetch.max.bytes": self._max_bytes,
@@ -95,6 +103,12 @@ class KafkaJournal:
         position, published_ms = self._produce(data_type, value, headers)
         return Entry(position, data_type, published_ms, rollback_to=version)
 
+    def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
+        """Append a tombstone; see `Journal` and `append`."""
+        headers = {_DATA_TYPE: data_type} | ({_ORIGIN: origin} if origin is not None else {})
+        position, published_ms = self._produce(data_type, None, headers)
+        return Entry(position, data_type, published_ms, retires=True)
+
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`.
 
@@ -116,14 +130,34 @@ class KafkaJournal:
         message = self._peek.message(position - 1)
         return None if message is None else _entry(message)
 
+    def trouble(self) -> str | None:
+        """Return what keeps the topic from being a journal, or silences its brokers, or None.
+
+        Asks a broker: at once after a `read` found them silent, and else every ten seconds.
+        """
+        if self._peek.silence() > QUIET_SECONDS:
+            return str(self._peek.silent())
+        age = time.monotonic() - self._examined
+        if age > (CHECK_SECONDS if self._fault is None else MEND_SECONDS):
+            try:
+                examine_topic(self._properties, self._topic)
+                self._fault = None
+            except JournalError as error:
+                self._fault = str(error)
+            self._examined = time.monotonic()
+        return self._fault
+
     def close(self) -> None:
         """Leave the brokers. Idempotent."""
         self._tail.close()
         self._peek.close()
         self._producer = None
 
-    def _produce(self, data_type: str, value: bytes, headers: Mapping[str, str]) -> tuple[int, int]:
+    def _produce(
+        self, data_type: str, value: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, int]:
         """Return position and time of the new message."""
+        size = len(value or b"")
         if self._producer is None:
             self._producer = self._new_producer()
         reports: list[tuple[KafkaError | None, Message]] = []
@@ -137,13 +171,13 @@ class KafkaJournal:
                 on_delivery=lambda error, message: reports.append((error, message)),
             )
         except KafkaException as error:
-            raise self._not_appended(error.args[0], len(value)) from error
+            raise self._not_appended(error.args[0], size) from error
         while not reports:  # there is a report at the latest when the delivery timeout is over
             self._producer.poll(0.1)
         failure, message = reports[0]
         if failure is not None:
             self._producer = None  # an idempotent producer may be useless after an error
-            raise self._not_appended(failure, len(value))
+            raise self._not_appended(failure, size)
         return offset_of(message) + 1, _published_ms(message)
 
     def _new_producer(self) -> Producer:
@@ -179,11 +213,11 @@ _HINTS = {
 
 def _entry(message: Message) -> Entry:
     headers = cast(dict[str, bytes | None], dict(message.headers() or ()))
-    # A message without a value stays an entry, which is rejected as an empty descriptor in sight
-    # of whoever published it.
-    value: bytes = message.value() or b""
-    data_type = _data_type(headers, value, message.key())
+    value: bytes | None = message.value()
+    data_type = _data_type(headers, value or b"", message.key())
     position, published_ms = offset_of(message) + 1, _published_ms(message)
+    if value is None:
+        return Entry(position, data_type, published_ms, retires=True)
     rollback = headers.get(_ROLLBACK) or b""
     if _VERSION.fullmatch(rollback):
         return Entry(position, data_type, published_ms, rollback_to=int(rollback))

@@ -21,7 +21,7 @@ class ModelState(StrEnum):
     LOADING = "LOADING"  # it is in the green room, being checked and compiled
     WARM = "WARM"  # it is prepared, and may go on stage at any moment
     SERVING = "SERVING"  # it is on stage: at most one version of a data type is
-    RETIRED = "RETIRED"  # another version took its place; it may come back
+    RETIRED = "RETIRED"  # another version, or nothing, took its place; it may come back
     REJECTED = "REJECTED"  # it cannot be served; the reason says why. The end
 
 

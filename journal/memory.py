@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from repertory.journal.clock import epoch_ms
 from repertory.journal.journal import Entry, check_rollback
@@ -17,23 +18,17 @@ class MemoryJournal:
 
     def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
         """Append a descriptor; see `Journal`."""
-        with self._changed:
-            if origin is not None and origin in self._origins:
-                return self._origins[origin]
-            entry = self._add(
-                Entry(len(self._entries) + 1, data_type, epoch_ms(), descriptor=descriptor)
-            )
-            if origin is not None:
-                self._origins[origin] = entry
-            return entry
+        return self._add_once(origin, data_type, descriptor=descriptor)
 
     def roll_back(self, data_type: str, version: int) -> Entry:
         """Append a roll back; see `Journal`. Raises JournalError when there is no such version."""
         with self._changed:
             check_rollback(self, data_type, version)
-            return self._add(
-                Entry(len(self._entries) + 1, data_type, epoch_ms(), rollback_to=version)
-            )
+            return self._add(data_type, rollback_to=version)
+
+    def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
+        """Append the end of a data type's model; see `Journal`."""
+        return self._add_once(origin, data_type, retires=True)
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`."""
@@ -46,10 +41,23 @@ class MemoryJournal:
         with self._changed:
             return self._entries[position - 1] if 0 < position <= len(self._entries) else None
 
+    def trouble(self) -> str | None:
+        """Return None: memory has none."""
+        return None
+
     def close(self) -> None:
         """Do nothing: what was appended stays."""
 
-    def _add(self, entry: Entry) -> Entry:
+    def _add_once(self, origin: str | None, data_type: str, **what: Any) -> Entry:
+        with self._changed:
+            if origin is None:
+                return self._add(data_type, **what)
+            if origin not in self._origins:
+                self._origins[origin] = self._add(data_type, **what)
+            return self._origins[origin]
+
+    def _add(self, data_type: str, **what: Any) -> Entry:
+        entry = Entry(len(self._entries) + 1, data_type, epoch_ms(), **what)
         self._entries.append(entry)
         self._changed.notify_all()
         return entry

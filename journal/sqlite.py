@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,10 +20,11 @@ POLL_SECONDS = 0.05  # how late a waiting reader may notice an entry; one look c
 _SCHEMA = Schema(
     kind="journal",
     application_id=0x52504A4C,  # RPJL
-    version=1,
-    statements=(
+    steps=(
         # AUTOINCREMENT: a position is never given twice, even after its row was deleted.
-        """CREATE TABLE entries (
+        # `rollback_to` 0, a version that never is, retires the data type.
+        (
+            """CREATE TABLE entries (
             position INTEGER PRIMARY KEY AUTOINCREMENT,
             data_type TEXT NOT NULL,
             published_ms INTEGER NOT NULL,
@@ -32,8 +34,10 @@ _SCHEMA = Schema(
             descriptor BLOB,
             CHECK ((descriptor IS NULL) <> (rollback_to IS NULL))
         )""",
+        ),
     ),
 )
+_NONE = 0
 _LAST = 2**63 - 1  # SQLite's largest integer
 _COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, sha256"
 
@@ -50,30 +54,16 @@ class SqliteJournal:
 
     def append(self, data_type: str, descriptor: bytes, *, origin: str | None = None) -> Entry:
         """Append a descriptor; see `Journal`. It is on the disk when this returns."""
-        digest = hashlib.sha256(descriptor).digest()
-        with self._database.transaction() as connection:
-            if origin is not None and (present := _find_origin(connection, origin)):
-                return self._entry(present)
-            now = epoch_ms()
-            cursor = connection.execute(
-                "INSERT INTO entries (data_type, published_ms, origin, descriptor, sha256)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (data_type, now, origin, descriptor, digest),
-            )
-            position = int(cursor.lastrowid or 0)
-        return Entry(position, data_type, now, descriptor=descriptor)
+        return self._add(data_type, origin, descriptor=descriptor)
 
     def roll_back(self, data_type: str, version: int) -> Entry:
         """Append a roll back; see `Journal`. Raises JournalError when there is no such version."""
         check_rollback(self, data_type, version)
-        with self._database.transaction() as connection:
-            now = epoch_ms()
-            cursor = connection.execute(
-                "INSERT INTO entries (data_type, published_ms, rollback_to) VALUES (?, ?, ?)",
-                (data_type, now, version),
-            )
-            position = int(cursor.lastrowid or 0)
-        return Entry(position, data_type, now, rollback_to=version)
+        return self._add(data_type, rollback_to=version)
+
+    def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
+        """Append the end of a data type's model; see `Journal`."""
+        return self._add(data_type, origin, rollback_to=_NONE)
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`."""
@@ -104,9 +94,35 @@ class SqliteJournal:
             for row in rows:
                 self._entry(row)
 
+    def trouble(self) -> str | None:
+        """Return None: what is wrong with the file, each call says itself."""
+        return None
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._database.close()
+
+    def _add(
+        self,
+        data_type: str,
+        origin: str | None = None,
+        *,
+        descriptor: bytes | None = None,
+        rollback_to: int | None = None,
+    ) -> Entry:
+        digest = None if descriptor is None else hashlib.sha256(descriptor).digest()
+        with self._database.transaction() as connection:
+            if origin is not None and (present := _find_origin(connection, origin)):
+                return self._entry(present)
+            now = epoch_ms()
+            cursor = connection.execute(
+                "INSERT INTO entries"
+                " (data_type, published_ms, origin, rollback_to, sha256, descriptor)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (data_type, now, origin, rollback_to, digest, descriptor),
+            )
+            position = int(cursor.lastrowid or 0)
+        return _told(Entry(position, data_type, now, descriptor, rollback_to))
 
     def _read(self, after: int, limit: int) -> list[Entry]:
         entries: list[Entry] = []
@@ -127,13 +143,20 @@ class SqliteJournal:
 
     def _entry(self, row: tuple[object, ...]) -> Entry:
         *fields, digest = row
-        entry = Entry(*fields)  # type: ignore[arg-type]
+        entry = _told(Entry(*fields))  # type: ignore[arg-type]
         if entry.descriptor is not None and hashlib.sha256(entry.descriptor).digest() != digest:
             raise JournalError(
                 f"{self._database.path}: the descriptor at position {entry.position} is not what"
                 " was written; move the file away, then restore it from a backup"
             )
         return entry
+
+
+def _told(entry: Entry) -> Entry:
+    """Return an entry as it is meant, from how it is stored."""
+    if entry.rollback_to == _NONE:
+        return replace(entry, rollback_to=None, retires=True)
+    return entry
 
 
 def _find_origin(connection: sqlite3.Connection, origin: str) -> tuple[object, ...] | None:

@@ -14,9 +14,29 @@ from repertory.errors import JournalError
 ANSWER_SECONDS = 10.0  # how long a broker may take to answer a question about a topic
 
 # Model versions are offsets, and a roll back may go to any of them: nothing may ever be removed.
+# Compaction keeps the newest message of each key, and the keys are not ours to choose: whoever
+# publishes does, most with the data type, so that all versions but one would go.
 _KEEP_ALL = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 _log = structlog.get_logger(__name__)
+
+
+def examine_topic(properties: Mapping[str, Any], topic: str) -> None:
+    """Check that the topic can be a journal, as `prepare_topic` does, and create nothing."""
+    found = _Topic(properties, topic)
+    partitions = found.partitions()
+    if partitions is None:
+        raise JournalError(f"{found.where}: is missing; create it, or set kafka.create_topics")
+    found.refuse_split(partitions)
+    found.refuse_loss(warn=False)
+
+
+def topic_losses(properties: Mapping[str, Any], topic: str) -> str | None:
+    """Return in words what the brokers will remove from a topic, or None when that is nothing.
+
+    None, too, when they do not say. Raises JournalError when the properties are wrong.
+    """
+    return _Topic(properties, topic).losses()
 
 
 def prepare_topic(
@@ -34,12 +54,7 @@ def prepare_topic(
             raise JournalError(f"{found.where}: is missing; create it, or set kafka.create_topics")
         found.create(max_bytes)
         partitions = found.wait_until_there()
-    if partitions != 1:
-        raise JournalError(
-            f"{found.where}: has {partitions} partitions, so that its entries have no one order;"
-            " name another topic in kafka.models_topic (it is created with one), or use"
-            " journal.kind: sqlite, which takes models from any topic"
-        )
+    found.refuse_split(partitions)
     found.refuse_loss()
 
 
@@ -98,28 +113,43 @@ class _Topic:
             time.sleep(0.05)
         return partitions
 
-    def refuse_loss(self) -> None:
+    def refuse_split(self, partitions: int) -> None:
+        """Raise when there is more than one partition."""
+        if partitions != 1:
+            raise JournalError(
+                f"{self.where}: has {partitions} partitions, so that its entries have no one order;"
+                " name another topic in kafka.models_topic (it is created with one), or use"
+                " journal.kind: sqlite, which takes models from any topic"
+            )
+
+    def refuse_loss(self, *, warn: bool = True) -> None:
         """Raise when the brokers would remove entries of the topic."""
+        if (what := self.losses(warn=warn)) is not None:
+            raise JournalError(
+                f"{self.where}: {what} would be lost; mend it: kafka-configs.sh --alter"
+                f" --entity-type topics --entity-name {self.name} --add-config {_flags()}"
+            )
+
+    def losses(self, *, warn: bool = True) -> str | None:
+        """Return what of the topic the brokers would remove; None, with a warning, if unknown."""
         resource = ConfigResource(ResourceType.TOPIC, self.name)
         futures = self._admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)
         try:
             config = {name: entry.value for name, entry in futures[resource].result().items()}
         except KafkaException as error:
             # Often forbidden to clients; the topic may well be right.
-            _log.warning("journal_topic_unchecked", topic=self.name, reason=error.args[0].str())
-            return
+            reason = error.args[0].str()
+            (_log.warning if warn else _log.debug)(
+                "what a topic loses is not known", topic=self.name, why=reason
+            )
+            return None
         if "compact" in config.get("cleanup.policy", ""):
-            raise self._loses("is compacted: all but its newest entry")
+            return "is compacted: of each key, all but the newest entry"
         if "delete" in config.get("cleanup.policy", "delete"):
             for name in ("retention.ms", "retention.bytes"):
                 if (value := config.get(name, "-1")) != "-1":
-                    raise self._loses(f"has {name}={value}: in time, models that are in use")
-
-    def _loses(self, what: str) -> JournalError:
-        return JournalError(
-            f"{self.where}: {what} would be lost; mend it: kafka-configs.sh --alter --entity-type"
-            f" topics --entity-name {self.name} --add-config {_flags()}"
-        )
+                    return f"has {name}={value}: in time, models that are in use"
+        return None
 
     def _note(self, error: KafkaError) -> None:
         self._cause = error.str()

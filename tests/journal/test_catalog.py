@@ -1,6 +1,8 @@
 """The catalog: what became of each model version."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repertory.errors import JournalError, NotFound
-from repertory.journal.catalog import Catalog, ModelVersion, OnStage, Step
+from repertory.journal.catalog import Catalog, ModelVersion, OnStage, Retirement, Step
 from repertory.journal.lifecycle import LEGAL, IllegalTransition, ModelState
 
 WINE = ModelVersion(
@@ -129,6 +131,70 @@ def test_a_retired_version_comes_back_by_a_roll_back(catalog: Catalog) -> None:
     assert states == [PUBLISHED, LOADING, WARM, SERVING, RETIRED, SERVING]
     assert first.serving_since_ms == first.history[-1].at_ms
     assert catalog.get("wine", 2).state is RETIRED
+
+
+def test_a_retired_data_type_has_nothing_on_stage(catalog: Catalog) -> None:
+    take(catalog, 1, LOADING, WARM, SERVING)
+    catalog.put_on_stage("wine", 1, position=1)
+    retired = catalog.retire("wine", position=2)
+    assert retired == catalog.retirement("wine") == Retirement("wine", 2, 5, 1)
+    assert (catalog.serving("wine"), catalog.on_stage("wine")) == (None, None)
+    model = catalog.get("wine", 1)
+    assert (model.state, model.retired_ms) == (RETIRED, 5)
+    assert model.reason == "the model of 'wine' was retired (journal position 2)"
+
+
+def test_a_later_version_brings_a_retired_data_type_back(catalog: Catalog) -> None:
+    take(catalog, 1, LOADING, WARM, SERVING)
+    catalog.put_on_stage("wine", 1, position=1)
+    catalog.retire("wine", position=2)
+    assert catalog.put_on_stage("wine", 1, position=3) == OnStage("wine", 1, 3)
+    assert catalog.retirement("wine") is None
+    assert catalog.move("wine", 1, SERVING).state is SERVING
+
+
+def test_what_never_served_is_retired_too(catalog: Catalog) -> None:
+    assert catalog.retire("wine", position=4) == Retirement("wine", 4, 1, None)
+    assert catalog.retire("wine", position=4) == Retirement("wine", 4, 1, None)
+    take(catalog, 3)
+    assert catalog.put_on_stage("wine", 3, position=3) == Retirement("wine", 4, 1, None)
+
+
+_WISHES = st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(_WISHES)
+def test_the_last_position_decides_what_is_on_stage_in_whatever_order_they_come(
+    wishes: list[tuple[int, bool]],
+) -> None:
+    first = dict(wishes)
+    with TemporaryDirectory() as folder:
+        catalog = Catalog(Path(folder) / "catalog.sqlite")
+        take(catalog, 1)
+        for position, _ in wishes:  # an entry says the same each time
+            if first[position]:
+                catalog.retire("wine", position=position)
+            else:
+                catalog.put_on_stage("wine", 1, position=position)
+        wanted = catalog.on_stage("wine") or catalog.retirement("wine")
+        assert (catalog.on_stage("wine") is None) or (catalog.retirement("wine") is None)
+        catalog.close()
+    last = max(first, default=None)
+    assert (wanted and wanted.position) == last
+    assert isinstance(wanted, Retirement) == bool(last and first[last])
+
+
+def test_a_catalog_of_the_first_kind_is_brought_up_to_date(
+    open_catalog: Callable[[], Catalog], tmp_path: Path
+) -> None:
+    take(open_catalog(), 1, LOADING)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        connection.execute("DROP TABLE retirements")
+        connection.execute("PRAGMA user_version=1")
+    catalog = open_catalog()
+    assert catalog.retire("wine", position=2) == catalog.retirement("wine")
+    assert catalog.get("wine", 1).state is LOADING
 
 
 def test_a_retired_version_may_be_prepared_again(catalog: Catalog) -> None:

@@ -107,14 +107,31 @@ def test_a_roll_back_is_an_entry(open_journal: Open) -> None:
     assert list(journal.read(2)) == [entry]
 
 
+def test_a_retirement_is_an_entry(open_journal: Open, read_all: ReadAll) -> None:
+    journal = open_journal()
+    model, retired = journal.append("wine", b"one"), journal.retire("wine")
+    again = journal.roll_back("wine", model.position)
+    assert (retired.position, retired.data_type, retired.retires) == (2, "wine", True)
+    assert (retired.descriptor, retired.rollback_to) == (None, None)
+    assert read_all(open_journal()) == [model, retired, again]
+    assert journal.get(2) == retired
+
+
+def test_a_journal_that_is_well_has_no_trouble(open_journal: Open) -> None:
+    journal = open_journal()
+    journal.append("wine", b"one")
+    assert journal.trouble() is None
+
+
 @pytest.mark.parametrize(
     ("data_type", "version", "reason"),
     [
-        ("wine", 3, "no model version 3"),
+        ("wine", 4, "no model version 4"),
         ("wine", 0, "no model version 0"),
         ("wine", 10**30, "no model version"),
         ("beer", 1, "of 'wine', not 'beer'"),
         ("wine", 2, "itself a roll back; go back to version 1"),
+        ("wine", 3, "entry 3 retired 'wine'"),
     ],
 )
 def test_only_to_a_model_of_that_type_can_one_go_back(
@@ -123,9 +140,10 @@ def test_only_to_a_model_of_that_type_can_one_go_back(
     journal = open_journal()
     journal.append("wine", b"model")
     journal.roll_back("wine", 1)
+    journal.retire("wine")
     with pytest.raises(JournalError, match=reason):
         journal.roll_back(data_type, version)
-    assert list(journal.read(2)) == []
+    assert list(journal.read(3)) == []
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -136,6 +154,17 @@ def test_an_origin_is_appended_once(request: pytest.FixtureRequest, kind: str) -
     journal.append("wine", b"model", origin="models/0/18")
     assert journal.append("wine", b"model", origin="models/0/17") == first
     assert [entry.position for entry in journal.read(0)] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_retirement_of_an_origin_is_appended_once(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    journal: Journal = request.getfixturevalue(f"open_{kind}")()
+    first = journal.retire("wine", origin="models/0/17")
+    model = journal.append("wine", b"model")
+    assert journal.retire("wine", origin="models/0/17") == first
+    assert list(journal.read(0)) == [first, model]
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

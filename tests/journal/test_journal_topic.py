@@ -4,11 +4,20 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from repertory.errors import JournalError
+from repertory.journal import kafka as kafka_module
 from repertory.journal import topic as topic_module
 from repertory.journal.kafka import KafkaJournal
+from repertory.journal.topic import topic_losses
 from repertory.streams.devbroker.process import BrokerProcess
 
 KEEP = {"retention.ms": "-1"}
@@ -79,6 +88,36 @@ def test_a_topic_that_would_lose_order_or_entries_is_refused(
     create(partitions, config)
     with pytest.raises(JournalError, match=f"topic '{topic}' at .*{reason}"):
         open_and_close(journal_broker, topic)
+
+
+def test_a_policy_that_somebody_changes_is_told_until_it_is_mended(
+    journal_broker: BrokerProcess, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_module, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(kafka_module, "MEND_SECONDS", 0.0)
+    with closing(KafkaJournal(journal_broker.bootstrap_servers, topic)) as journal:
+        assert journal.trouble() is None
+        set_policy(journal_broker, topic, "compact,delete")
+        assert "is compacted: of each key, all but the newest" in (journal.trouble() or "")
+        set_policy(journal_broker, topic, "delete")
+        assert journal.trouble() is None
+
+
+def set_policy(broker: BrokerProcess, topic: str, policy: str) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    change = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
+    admin.incremental_alter_configs([resource])[resource].result()
+
+
+def test_what_a_topic_loses_is_told_in_words(
+    journal_broker: BrokerProcess, topic: str, create: Callable[..., None]
+) -> None:
+    create(3, {"cleanup.policy": "compact"})
+    properties = {"bootstrap.servers": journal_broker.bootstrap_servers}
+    assert "is compacted" in (topic_losses(properties, topic) or "")
+    set_policy(journal_broker, topic, "delete")
+    assert "retention.ms=604800000" in (topic_losses(properties, topic) or "")
 
 
 def test_the_broker_that_does_not_answer_is_named(

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from repertory.actors.local_node import wait_until
 from repertory.errors import JournalError
 from repertory.journal.journal import Entry, Journal
 from repertory.journal.kafka import KafkaJournal
@@ -49,21 +50,32 @@ def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
         (b"\xff no descriptor", b"wine", "wine"),
         (b"\xff no descriptor", b"\xfe\xff", ""),
         (b"", None, ""),
-        (None, b"wine", "wine"),
-        (None, None, ""),
     ],
 )
 def test_a_message_of_any_client_is_an_entry(
     open_kafka: Open,
     publish: Callable[..., None],
-    value: bytes | None,
+    value: bytes,
     key: bytes | None,
     data_type: str,
 ) -> None:
     journal = open_kafka()
     publish(value, key)
     (entry,) = journal.read(0)
-    assert (entry.position, entry.data_type, entry.descriptor) == (1, data_type, value or b"")
+    assert (entry.position, entry.data_type, entry.descriptor) == (1, data_type, value)
+    assert journal.get(1) == entry
+
+
+@pytest.mark.parametrize(
+    ("key", "data_type"), [(b"wine", "wine"), (None, ""), (b"\xff", ""), (b"a b", "")]
+)
+def test_a_tombstone_of_any_client_retires_its_key(
+    open_kafka: Open, publish: Callable[..., None], key: bytes | None, data_type: str
+) -> None:
+    journal = open_kafka()
+    publish(None, key)
+    (entry,) = journal.read(0)
+    assert (entry.data_type, entry.retires, entry.descriptor) == (data_type, True, None)
     assert journal.get(1) == entry
 
 
@@ -73,16 +85,19 @@ def test_other_clients_can_read_what_is_appended(
     journal = open_kafka()
     journal.append("wine", WINE, origin="http/17")
     journal.roll_back("wine", 1)
+    journal.retire("wine")
     settings = {"bootstrap.servers": journal_broker.bootstrap_servers, "group.id": "others"}
     with closing(Consumer(settings)) as consumer:
         consumer.assign([TopicPartition(topic, 0, 0)])
-        model, roll_back = (consumer.poll(20) for _ in range(2))
+        model, roll_back, tombstone = (consumer.poll(20) for _ in range(3))
     assert model is not None
     assert (model.key(), model.value()) == (b"wine", WINE)
     assert ("repertory-origin", b"http/17") in (model.headers() or [])
     assert roll_back is not None
     assert ("repertory-rollback-to", b"1") in (roll_back.headers() or [])
     assert ModelDescriptor.FromString(roll_back.value() or b"") == ModelDescriptor(dataType="wine")
+    assert tombstone is not None
+    assert (tombstone.key(), tombstone.value()) == (b"wine", None)
 
 
 def test_a_large_model_is_appended_and_read(open_kafka: Open) -> None:
@@ -207,6 +222,29 @@ def test_entries_that_are_known_are_not_passed_over_in_silence(own_broker: Broke
             journal.get(1)
         with pytest.raises(JournalError, match=f"{servers}: "):
             reader.read(0)
+
+
+def test_brokers_that_are_gone_are_in_trouble_until_they_are_back(
+    own_broker: BrokerProcess,
+) -> None:
+    with closing(KafkaJournal(own_broker.bootstrap_servers, "models")) as journal:
+        assert [list(journal.read(0)), journal.trouble()] == [[], None]
+        own_broker.kill()
+        wait_until(lambda: [journal.read(0), journal.trouble()][1], "the trouble is told")
+        assert "start the brokers" in (journal.trouble() or "")
+        own_broker.start()
+        wait_until(lambda: [journal.read(0), journal.trouble()] == [[], None], "it is over")
+
+
+def test_a_topic_that_is_gone_is_told(
+    open_kafka: Open, journal_broker: BrokerProcess, topic: str
+) -> None:
+    journal = open_kafka()
+    assert list(journal.read(0)) == []
+    admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+    admin.delete_topics([topic])[topic].result()
+    wait_until(lambda: [journal.read(0), journal.trouble()][1], "the trouble is told")
+    assert "the topic is gone" in (journal.trouble() or "")
 
 
 def test_an_append_that_nobody_acknowledges_is_an_error(own_broker: BrokerProcess) -> None:
