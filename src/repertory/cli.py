@@ -8,6 +8,7 @@ import click
 import yaml
 
 from repertory import __version__
+from repertory.cli_dead_letters import dead_letters
 from repertory.cli_models import publish, rollback, versions
 from repertory.cli_node import broker, status, up
 from repertory.cli_options import EMBEDDED_BROKER, config_option
@@ -88,5 +89,8 @@ def doctor(config_path: Path) -> None:
     sys.exit(1 if failed else 0)
 
 
-for command in (up, publish, score, status, versions, rollback, replay, broker, config, doctor):
+for command in (
+    *(up, publish, score, status, versions, rollback, replay, dead_letters),
+    *(broker, config, doctor),
+):
     main.add_command(command)

@@ -5,14 +5,18 @@ Not rich's: those cut or fold what does not fit, and names and reasons are to be
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from repertory.streams.dead_letters import DeadLetter
+    from repertory.streams.record import Headers
 
 DIGEST_CHARACTERS = 12
 GAP = "  "
 _COLOURS = {"SERVING": "green", "REJECTED": "red"}
-_NUMBERS = frozenset({"version", "usage", "errors", "p50 ms", "p99 ms"})
+_NUMBERS = frozenset({"version", "usage", "errors", "p50 ms", "p99 ms", "replays"})
 
 
 def show_versions(versions: list[dict[str, Any]]) -> None:
@@ -52,6 +56,55 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     for name, state in states.items():
         if "error" in state:
             click.secho(f"{name}: {state['error']}", fg="yellow")
+
+
+def show_dead_letters(letters: Sequence["DeadLetter"]) -> None:
+    """Print dead letters, a line for each; the reason is the rest of it."""
+    from repertory.streams.dead_letter_text import one_line
+
+    header = ("id", "failed", "data type", "code", "record", "model", "replays", "reason")
+    rows = [
+        (
+            each.id,
+            moment(each.failed_ms),
+            each.data_type or "-",
+            each.code,
+            str(each.source),
+            "-" if each.model is None else f"{each.model.name} {each.model.version}",
+            str(each.attempts),
+            each.reason,
+        )
+        for each in letters
+    ]
+    _echo(header, [tuple(map(one_line, row)) for row in rows])
+
+
+def show_dead_letter(
+    letter: "DeadLetter", headers: "Headers", title: str, value: Sequence[str]
+) -> None:
+    """Print all of a dead letter; `value` are the lines of its record's value, under `title`."""
+    from repertory.streams.dead_letter_text import one_line, printable
+
+    model = letter.model
+    facts = [
+        ("code", letter.code or "(no dead letter of Repertory's)"),
+        ("reason", letter.reason),
+        ("failed", moment(letter.failed_ms) if letter.failed_ms else ""),
+        ("data type", letter.data_type),
+        ("record", str(letter.source or "")),
+        ("timestamp", moment(letter.timestamp_ms) if letter.timestamp_ms else ""),
+        ("model", f"{model.name} version {model.version}, {model.sha256}" if model else ""),
+        ("replays", str(letter.attempts or "")),
+        ("key", printable(letter.key)),
+        *((f"header {name}", printable(data)) for name, data in headers),
+        ("value", title),
+    ]
+    click.secho(f"dead letter {letter.id}", bold=True)
+    for name, text in facts:
+        if text:
+            click.echo(f"  {one_line(name):<10}{GAP}{one_line(text)}")
+    for line in value:
+        click.echo(f"    {line}")
 
 
 def _state_cells(state: dict[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from repertory.streams.dead_letters import (
     read_letter,
     replay_headers,
 )
-from repertory.streams.results import Headers
+from repertory.streams.record import Headers
 
 FOREST = ModelRef("forest", 3, "ab" * 32)
 WHY: dict[str, Any] = {
