@@ -212,7 +212,7 @@ _HINTS = {
 
 
 def _entry(message: Message) -> Entry:
-    headers = cast(dict[str, bytes | None], dict(message.headers() or ()))
+    headers = _headers(message)
     value: bytes | None = message.value()
     data_type = _data_type(headers, value or b"", message.key())
     position, published_ms = offset_of(message) + 1, _published_ms(message)
@@ -222,6 +222,13 @@ def _entry(message: Message) -> Entry:
     if _VERSION.fullmatch(rollback):
         return Entry(position, data_type, published_ms, rollback_to=int(rollback))
     return Entry(position, data_type, published_ms, descriptor=value)
+
+
+def _headers(message: Message) -> dict[str, bytes | None]:
+    try:
+        return cast(dict[str, bytes | None], dict(message.headers() or ()))
+    except (SystemError, UnicodeDecodeError):  # a name is not UTF-8: not one of ours
+        return {}
 
 
 def _data_type(headers: Mapping[str, bytes | None], value: bytes, key: bytes | None) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, Producer
@@ -24,9 +24,8 @@ from repertory.errors import (
     UnknownDataType,
 )
 from repertory.journal.clock import epoch_ms
-from repertory.streams.dead_letters import Place, letter_headers, letter_value
+from repertory.streams.dead_letters import Place, headers_of, letter_headers, letter_value
 from repertory.streams.outgoing import OVERHEAD_BYTES
-from repertory.streams.record import Headers
 from repertory.streams.source import SourceFailed, consumer_properties, is_fatal
 from repertory.streams.topics import Topic
 
@@ -140,7 +139,7 @@ class ModelIntake:
     def _bury(self, message: Message, reason: str) -> None:
         """Write a dead letter, and wait until the broker has it."""
         headers = letter_headers(
-            cast(Headers | None, message.headers()),
+            headers_of(message),
             code=FailureCode.REJECTED,
             reason=reason,
             source=Place(message.topic() or "", message.partition() or 0, message.offset() or 0),

@@ -1,9 +1,11 @@
 """What a record that could not be scored becomes, and how it is read again."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +16,14 @@ from repertory.streams.dead_letters import (
     DeadLetter,
     Place,
     cut,
+    headers_of,
     letter_headers,
     letter_value,
     read_letter,
     replay_headers,
 )
+from repertory.streams.devbroker.batch import HEADER_SIZE, build, read_header
+from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.record import Headers
 
 FOREST = ModelRef("forest", 3, "ab" * 32)
@@ -190,3 +195,22 @@ def test_a_reason_is_cut_between_characters_and_not_within_one(size: int) -> Non
 
 def test_a_reason_as_long_as_a_book_has_a_thousand_bytes() -> None:
     assert read(None, reason="é" * 100_000).reason == "é" * 500
+
+
+def test_a_header_whose_name_is_no_text_disturbs_nobody(tmp_path: Path) -> None:
+    broker = BrokerProcess(data_dir=tmp_path).start()
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+    producer.produce("mdata", b"v", headers=[("NAME", b"1"), ("other", b"2")], partition=0)
+    assert producer.flush(10) == 0
+    broker.kill()
+    segment = next(tmp_path.rglob("mdata-0/*.log"))
+    batch = segment.read_bytes()
+    records = batch[HEADER_SIZE:].replace(b"NAME", b"\xff\xfe\x00\x1b")
+    segment.write_bytes(build(read_header(batch), records))
+    with broker:
+        consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "g"})
+        consumer.assign([TopicPartition("mdata", 0, 0)])
+        message = consumer.poll(10)
+        assert message is not None
+        assert (message.value(), headers_of(message)) == (b"v", [])
+        consumer.close()
