@@ -57,21 +57,3 @@ class ScoredRecord(_message.Message):
     scored_ms: int
     record: bytes
     def __init__(self, data_type: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., value: _Optional[float] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., received_ms: _Optional[int] = ..., scored_ms: _Optional[int] = ..., record: _Optional[bytes] = ...) -> None: ...
-
-class DeadLetter(_message.Message):
-    __slots__ = ("data_type", "code", "reason", "model", "source", "failed_ms", "record")
-    DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
-    CODE_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    MODEL_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    FAILED_MS_FIELD_NUMBER: _ClassVar[int]
-    RECORD_FIELD_NUMBER: _ClassVar[int]
-    data_type: str
-    code: str
-    reason: str
-    model: ModelRef
-    source: Source
-    failed_ms: int
-    record: bytes
-    def __init__(self, data_type: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., failed_ms: _Optional[int] = ..., record: _Optional[bytes] = ...) -> None: ...

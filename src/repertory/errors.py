@@ -25,7 +25,7 @@ from enum import StrEnum
 
 
 class FailureCode(StrEnum):
-    """Why a request or a record failed; what travels in `Failure`, `RecordFailure`, `DeadLetter`."""
+    """Why a request or a record failed; what travels in `Failure`, `RecordFailure` and dead letters."""
 
     INVALID_REQUEST = "invalid_request"
     UNKNOWN_DATA_TYPE = "unknown_data_type"
