@@ -14,10 +14,10 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from repertory.actors.client import RouterClient
-from repertory.actors.messages import StageModel
+from repertory.actors.messages import ClearStage, StageModel
 from repertory.config import ClusterConfig, Models, NodePaths
-from repertory.errors import ModelRejected, RequestFailed
-from repertory.journal.catalog import Catalog, ModelVersion
+from repertory.errors import JournalError, ModelRejected, RequestFailed
+from repertory.journal.catalog import Catalog, ModelVersion, Retirement
 from repertory.journal.journal import Entry, Journal
 from repertory.journal.lifecycle import ModelState
 from repertory.models.descriptor import read_descriptor
@@ -43,10 +43,13 @@ class Store:
         self._open_journal = open_journal
         self._catalog_path = catalog
 
-    async def open(self) -> None:
-        """Open both. Raises JournalError."""
-        self.journal = await self.run(self._open_journal)
+    async def open_catalog(self) -> None:
+        """Open the catalog. Raises JournalError."""
         self.catalog = await self.run(lambda: Catalog(self._catalog_path))
+
+    async def open_journal(self) -> None:
+        """Open the journal. Raises JournalError."""
+        self.journal = await self.run(self._open_journal)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Call `function` on the thread."""
@@ -81,10 +84,19 @@ class Admission:
         """Do what an entry asks for, and return the version it is about, in its last state.
 
         Idempotent: after a crash an entry is admitted again. None when there is nothing to serve:
-        its data type is not declared, or it rolls back to what never served.
+        its data type is not declared, or is retired, or it rolls back to what never served. Raises
+        JournalError: then it is to be admitted again.
         """
         if entry.data_type not in self._config.data_types:
-            log.warning("an entry of an undeclared data type is skipped", data_type=entry.data_type)
+            log.warning(
+                "an entry of an undeclared data type is skipped",
+                data_type=entry.data_type,
+                position=entry.position,
+                retires=entry.retires,
+            )
+            return None
+        if entry.retires:
+            await self._retire(entry)
             return None
         if entry.rollback_to is not None:
             return await self._roll_back(entry, entry.rollback_to)
@@ -99,13 +111,19 @@ class Admission:
             return await self._move(model, ModelState.REJECTED, error.reason)
         return await self._stage(model, entry.position)
 
-    async def restage(self) -> None:
-        """Tell a new router, or a new node, what should be on stage."""
+    async def restage(self) -> bool:
+        """Tell a new router, or a new node, what should be on stage.
+
+        Return whether that was all; if not, the journal was not there to look something up.
+        """
+        complete = True
         for data_type in self._config.data_types:
             try:
                 await self._restage(data_type)
-            except (ModelRejected, RequestFailed, GreenRoomFailed) as error:
+            except (ModelRejected, RequestFailed, GreenRoomFailed, JournalError) as error:
                 log.error("what served cannot be staged", data_type=data_type, why=str(error))
+                complete &= not isinstance(error, JournalError)
+        return complete
 
     async def _restage(self, data_type: str) -> None:
         catalog = self._store.catalog
@@ -115,6 +133,23 @@ class Admission:
             model = await self._store.run(lambda: catalog.get(data_type, version))
             await self._prepare_again(model)
             await self._ask_to_stage(model, wanted.position)
+        retired = await self._store.run(lambda: catalog.retirement(data_type))
+        if retired is not None:
+            await self._ask_to_clear(retired)
+
+    async def _retire(self, entry: Entry) -> None:
+        catalog = self._store.catalog
+        wanted = await self._store.run(
+            lambda: catalog.retire(entry.data_type, position=entry.position)
+        )
+        if not isinstance(wanted, Retirement):
+            return  # a later entry was admitted before
+        try:
+            await self._ask_to_clear(wanted)
+        except RequestFailed as error:
+            # The router knows, and tells the next serving actor first of all.
+            log.warning("a retired model may be on stage", why=str(error))
+        log.info("retired", data_type=entry.data_type, version=wanted.version)
 
     async def _roll_back(self, entry: Entry, version: int) -> ModelVersion | None:
         catalog = self._store.catalog
@@ -191,6 +226,10 @@ class Admission:
         return await _attempts(
             lambda: self._router.ask("stage", timeout=STAGE_SECONDS, **asdict(message))
         )
+
+    async def _ask_to_clear(self, retired: Retirement) -> None:
+        message = ClearStage(retired.data_type, retired.position, retired.at_ms)
+        await _attempts(lambda: self._router.ask("clear", timeout=STAGE_SECONDS, **asdict(message)))
 
     async def _move(
         self, model: ModelVersion, state: ModelState, reason: str = "", at_ms: int | None = None

@@ -7,22 +7,22 @@ the green room, and asks the router to put it on stage. It answers what became o
 import asyncio
 import contextlib
 import uuid
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, cast
-
-import structlog
-from google.protobuf.message import DecodeError
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 from repertory.actors.admission import Admission, Store
 from repertory.actors.client import RouterClient
+from repertory.actors.follower import RETRY_SECONDS, Follower
 from repertory.actors.process import NodeProcess, run_process
-from repertory.config import MEBIBYTE, ClusterConfig
+from repertory.actors.submission import build_descriptor
+from repertory.actors.troubles import Troubles
+from repertory.config import MEBIBYTE
 from repertory.errors import (
     InternalError,
     InvalidRequest,
     JournalError,
-    PublishRejected,
+    Unavailable,
     UnknownDataType,
 )
 from repertory.journal.catalog import ModelVersion
@@ -32,16 +32,13 @@ from repertory.journal.lifecycle import ModelState
 from repertory.journal.sqlite import SqliteJournal
 from repertory.models.green_room import GreenRoom
 from repertory.models.schema import schema_of
-from repertory.models.sniff import guess_model_type
-from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 # How soon another process's append to the SQLite journal is seen; our own wake the follower.
 FOLLOW_SECONDS = 0.25
-RETRY_SECONDS = 1.0
 # A publisher waits for its model this long; a check may take half a minute, and others queue before.
 WAIT_SECONDS = 80.0
-
-log = structlog.get_logger(__name__)
+# Origins of the last appends: a question comes again at once, or not at all.
+MOST_ORIGINS = 100
 
 
 class Keeper:
@@ -53,17 +50,36 @@ class Keeper:
         self._store = Store(lambda: open_journal(process), process.paths.catalog)
         self._router = RouterClient(process.paths.router_door, role="keeper", answer=self._answer)
         self._process = process
+        self._troubles = Troubles()
         self._appended = asyncio.Event()
-        self._opened = asyncio.Event()
+        self._opened = asyncio.Event()  # the catalog, and then
+        self._appendable = asyncio.Event()  # the journal, too
+        self._appends: dict[str, asyncio.Future[Entry]] = {}
         self._waiting: dict[int, list[asyncio.Future[ModelVersion | None]]] = {}
         self._done = 0  # position up to which entries were admitted
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep models until `stop` is set."""
-        schemas = {name: schema_of(name, each) for name, each in self._config.data_types.items()}
         async with self._router:
-            await self._open(stop)
-            green_room = await asyncio.to_thread(GreenRoom, self._config.models, schemas)
+            tasks = [self._work(), self._troubles.tell(self._router), stop.wait()]
+            running = [asyncio.ensure_future(task) for task in tasks]
+            done, pending = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    # --- the journal
+
+    async def _work(self) -> None:
+        schemas = {name: schema_of(name, each) for name, each in self._config.data_types.items()}
+        await self._open(self._store.open_catalog)
+        self._opened.set()
+        await self._open(self._store.open_journal)
+        self._appendable.set()
+        green_room = await asyncio.to_thread(GreenRoom, self._config.models, schemas)
+        try:
             admission = Admission(
                 self._config,
                 self._paths,
@@ -71,40 +87,33 @@ class Keeper:
                 green_room=green_room,
                 router=self._router,
             )
-            following = asyncio.create_task(self._follow(admission))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
-            for task in (following, stopping):
-                task.cancel()
-            if following.done() and not following.cancelled():
-                following.result()
-        await asyncio.to_thread(green_room.close)
+            await self._follow(admission)
+        finally:
+            await asyncio.to_thread(green_room.close)
 
-    # --- the journal
-
-    async def _open(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+    async def _open(self, opening: Callable[[], Awaitable[None]]) -> None:
+        while True:
             try:
-                await self._store.open()
-                self._opened.set()
-                return
+                await opening()
             except JournalError as error:
-                log.error("the journal cannot be opened; it is tried again", why=str(error))
+                self._troubles.note("the journal", str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._troubles.note("the journal", None)
+                return
 
     async def _follow(self, admission: Admission) -> None:
         kind = self._config.journal.kind
         self._done = await self._store.run(lambda: self._store.catalog.processed(kind))
-        reader = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        loop = asyncio.get_running_loop()
-        journal = await loop.run_in_executor(reader, open_journal, self._process)
+        follower = Follower(lambda: open_journal(self._process), self._troubles)
         incarnation = None
         while True:
             await self._router.connected.wait()
             if self._router.welcome and self._router.welcome.incarnation != incarnation:
                 incarnation = self._router.welcome.incarnation
-                await admission.restage()
-            entries = await self._read(loop, reader, journal)
+                if not await admission.restage():
+                    incarnation = None  # it is tried again, with the next entries
+            entries = await follower.read(self._done)
             for entry in entries:
                 await self._admit(admission, entry, kind)
             if not entries:
@@ -112,19 +121,17 @@ class Keeper:
                     await asyncio.wait_for(self._appended.wait(), FOLLOW_SECONDS)
                 self._appended.clear()
 
-    async def _read(
-        self, loop: asyncio.AbstractEventLoop, reader: ThreadPoolExecutor, journal: Journal
-    ) -> list[Entry]:
-        try:
-            return list(await loop.run_in_executor(reader, journal.read, self._done))
-        except JournalError as error:
-            log.error("the journal cannot be read; it is tried again", why=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-            return []
-
     async def _admit(self, admission: Admission, entry: Entry, kind: str) -> None:
-        model = await admission.admit(entry)
-        await self._store.run(lambda: self._store.catalog.mark_processed(kind, entry.position))
+        catalog = self._store.catalog
+        while True:
+            try:
+                model = await admission.admit(entry)
+                await self._store.run(lambda: catalog.mark_processed(kind, entry.position))
+                break
+            except JournalError as error:
+                self._troubles.note(f"entry {entry.position}", str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+        self._troubles.note(f"entry {entry.position}", None)
         self._done = entry.position
         for waiting in self._waiting.pop(entry.position, []):
             if not waiting.done():
@@ -133,24 +140,35 @@ class Keeper:
     # --- questions
 
     async def _answer(self, subject: str, data: dict[str, Any]) -> dict[str, Any]:
-        await self._opened.wait()
-        if subject == "publish":
-            return await self._publish(data)
-        if subject == "rollback":
-            return await self._roll_back(data)
+        changes = {"publish": self._publish, "retire": self._retire, "rollback": self._roll_back}
+        if subject != "versions" and subject not in changes:
+            raise InternalError(f"the keeper does not answer {subject!r}")
         if subject == "versions":
+            await self._until(self._opened)
             return await self._versions(data)
-        raise InternalError(f"the keeper does not answer {subject!r}")
+        await self._until(self._appendable)
+        self._refuse_in_trouble()  # what was appended now could be lost, or wait for long
+        return await changes[subject](data)
+
+    async def _until(self, opened: asyncio.Event) -> None:
+        while not opened.is_set():
+            self._refuse_in_trouble()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(opened.wait(), FOLLOW_SECONDS)
+
+    def _refuse_in_trouble(self) -> None:
+        if self._troubles:
+            raise Unavailable(f"the journal is in trouble: {self._troubles}")
 
     async def _publish(self, data: dict[str, Any]) -> dict[str, Any]:
         # The asker removes its files once it has an answer: a question may come twice.
-        descriptor = await asyncio.to_thread(self._build, data)
-        self._check_data_type(descriptor.dataType)
+        descriptor = await asyncio.to_thread(build_descriptor, data, self._config)
+        data_type = descriptor.dataType
+        self._check_data_type(data_type)
         serialised = descriptor.SerializeToString()
-        origin = data.get("origin") or f"door/{uuid.uuid4()}"
-        journal = self._store.journal
-        entry = await self._store.run(
-            lambda: journal.append(descriptor.dataType, serialised, origin=origin)
+        origin, journal = _origin(data), self._store.journal
+        entry = await self._append(
+            origin, lambda: journal.append(data_type, serialised, origin=origin)
         )
         return await self._finished(entry, wait=bool(data.get("wait", True)), name=descriptor.name)
 
@@ -162,24 +180,58 @@ class Keeper:
         model = await self._store.run(lambda: self._store.catalog.get(data_type, version))
         if model.state not in (ModelState.RETIRED, ModelState.SERVING):
             raise InvalidRequest(f"version {version} never served: it is {model.state}")
-        entry = await self._store.run(lambda: self._store.journal.roll_back(data_type, version))
+        journal = self._store.journal
+        entry = await self._append(_origin(data), lambda: journal.roll_back(data_type, version))
         return await self._finished(entry, wait=True, name=model.name)
+
+    async def _retire(self, data: dict[str, Any]) -> dict[str, Any]:
+        data_type = str(data.get("data_type"))
+        self._check_data_type(data_type)
+        origin, journal = _origin(data), self._store.journal
+        entry = await self._append(origin, lambda: journal.retire(data_type, origin=origin))
+        if not await self._admitted(entry, wait=bool(data.get("wait", True))):
+            return {"dataType": data_type, "state": ModelState.PUBLISHED}
+        catalog = self._store.catalog
+        retired = await self._store.run(lambda: catalog.retirement(data_type))
+        if retired is None or retired.version is None:
+            return {"dataType": data_type, "state": ModelState.RETIRED}
+        version = retired.version
+        return _outcome(await self._store.run(lambda: catalog.get(data_type, version)))
+
+    async def _append(self, origin: str, append: Callable[[], Entry]) -> Entry:
+        """Return the new entry, without its bytes; of one origin the same, if asked again."""
+        if origin not in self._appends:
+            appending = self._store.run(lambda: replace(append(), descriptor=None))
+            self._appends[origin] = asyncio.ensure_future(appending)
+            if len(self._appends) > MOST_ORIGINS:
+                del self._appends[next(iter(self._appends))]
+        try:
+            entry = await asyncio.shield(self._appends[origin])
+        except JournalError as error:
+            self._appends.pop(origin, None)
+            raise Unavailable(str(error)) from error
+        self._appended.set()
+        return entry
+
+    async def _admitted(self, entry: Entry, *, wait: bool) -> bool:
+        """Return whether an entry is admitted, at once or, if that is to be waited for, later."""
+        if entry.position <= self._done:
+            return True
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(entry.position, []).append(future)
+        done, _ = await asyncio.wait((future,), timeout=WAIT_SECONDS if wait else 0)
+        return bool(done)
 
     async def _finished(self, entry: Entry, *, wait: bool, name: str) -> dict[str, Any]:
         """Return what became of an entry, once it is admitted if that is to be waited for."""
-        self._appended.set()
         version = entry.rollback_to or entry.position
-        if entry.position > self._done:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(entry.position, []).append(future)
-            done, _ = await asyncio.wait((future,), timeout=WAIT_SECONDS if wait else 0)
-            if not done:
-                return {
-                    "dataType": entry.data_type,
-                    "name": name,
-                    "version": version,
-                    "state": ModelState.PUBLISHED,
-                }
+        if not await self._admitted(entry, wait=wait):
+            return {
+                "dataType": entry.data_type,
+                "name": name,
+                "version": version,
+                "state": ModelState.PUBLISHED,
+            }
         catalog = self._store.catalog
         model = await self._store.run(lambda: catalog.get(entry.data_type, version))
         return _outcome(model)
@@ -197,24 +249,6 @@ class Keeper:
                 f"no data type {data_type!r} is declared in cluster.yaml; there are: {known}"
             )
 
-    def _build(self, data: dict[str, Any]) -> ModelDescriptor:
-        """Return the descriptor that a question describes. Raises PublishRejected."""
-        if (path := data.get("descriptor_file")) is not None:
-            return _parse(_read(Path(path), self._config))
-        descriptor = ModelDescriptor(
-            name=data.get("name") or "",
-            description=data.get("description") or "",
-            dataType=data.get("data_type") or "",
-        )
-        if location := data.get("location"):
-            descriptor.location = location
-        elif (path := data.get("content_file")) is not None:
-            descriptor.data = _read(Path(path), self._config)
-        else:
-            raise InvalidRequest("there is no model: send a file, data or a location")
-        descriptor.modeltype = _model_type(data.get("model_type"), descriptor)
-        return descriptor
-
 
 def open_journal(process: NodeProcess) -> Journal:
     """Open the journal that the configuration names. Raises JournalError."""
@@ -230,38 +264,8 @@ def open_journal(process: NodeProcess) -> Journal:
     )
 
 
-def _read(path: Path, config: ClusterConfig) -> bytes:
-    size = path.stat().st_size
-    if size > (config.models.max_mb + 1) * MEBIBYTE:
-        raise PublishRejected(
-            f"the model has {size // MEBIBYTE} MiB, more than models.max_mb = "
-            f"{config.models.max_mb} allows"
-        )
-    return path.read_bytes()
-
-
-def _parse(data: bytes) -> ModelDescriptor:
-    try:
-        descriptor = ModelDescriptor.FromString(data)
-    except DecodeError as error:
-        raise PublishRejected(f"this is no ModelDescriptor, or not a whole one: {error}") from error
-    if not descriptor.dataType:
-        raise PublishRejected("the descriptor has no dataType: is it a ModelDescriptor, and whole?")
-    return descriptor
-
-
-def _model_type(name: str | None, descriptor: ModelDescriptor) -> ModelDescriptor.ModelType:
-    if name:
-        known = ModelDescriptor.ModelType.keys()
-        if name.upper() not in known:
-            raise InvalidRequest(f"no modelType {name!r}; there are: {', '.join(known)}")
-        return cast(ModelDescriptor.ModelType, ModelDescriptor.ModelType.Value(name.upper()))
-    guess = guess_model_type(descriptor.data) if descriptor.data else None
-    if guess is None:
-        raise PublishRejected(
-            "the type of the model cannot be told from its content: say modelType"
-        )
-    return guess
+def _origin(data: dict[str, Any]) -> str:
+    return data.get("origin") or f"door/{uuid.uuid4()}"
 
 
 def _outcome(model: ModelVersion) -> dict[str, Any]:

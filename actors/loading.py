@@ -13,9 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from repertory.actors.messages import StageModel
+from repertory.actors.messages import ClearStage, StageModel
 from repertory.errors import JournalError, ModelRejected, SnapshotCorrupt
-from repertory.journal.snapshot import Snapshot
+from repertory.journal.snapshot import Snapshot, retired_snapshot
 from repertory.journal.snapshots import SnapshotStore
 from repertory.models.loader import load_model, warm
 from repertory.models.model import Model, ModelBroken
@@ -42,8 +42,15 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """No model is to serve: a restart will say so, too, or just found it so."""
+
+    update: ClearStage
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
-    """The search for a snapshot is over; a `Loaded` came before if there was one."""
+    """The search for a snapshot is over; `Loaded` or `Cleared` came before if there was one."""
 
     faults: tuple[str, ...] = ()
 
@@ -54,8 +61,8 @@ class _Save:
     since_ms: int
 
 
-Result = Loaded | LoadFailed | Restored
-_Job = StageModel | _Save | Model | None
+Result = Loaded | LoadFailed | Cleared | Restored
+_Job = StageModel | ClearStage | _Save | Model | None
 
 
 class Loader:
@@ -77,7 +84,7 @@ class Loader:
         return self._wake
 
     def restore(self) -> None:
-        """Begin to load the snapshot. Gives `Loaded` if there is one, then `Restored`."""
+        """Begin to load the snapshot. Gives `Loaded` or `Cleared` if there is one, then `Restored`."""
         self._jobs.put("restore")
 
     def load(self, update: StageModel) -> None:
@@ -87,6 +94,10 @@ class Loader:
     def save(self, update: StageModel, since_ms: int) -> None:
         """Begin to write the snapshot of what is on stage now."""
         self._jobs.put(_Save(update, since_ms))
+
+    def clear(self, update: ClearStage) -> None:
+        """Begin to replace the snapshots by a mark that there is no model. Gives `Cleared`."""
+        self._jobs.put(update)
 
     def close_model(self, model: Model) -> None:
         """Close a model that has left the stage."""
@@ -116,6 +127,8 @@ class Loader:
     def _do(self, job: _Job | str) -> None:
         if isinstance(job, StageModel):
             self._give(self._open(job, Path(job.folder)))
+        elif isinstance(job, ClearStage):
+            self._clear(job)
         elif isinstance(job, _Save):
             self._save(job)
         elif isinstance(job, str):
@@ -145,7 +158,10 @@ class Loader:
             self._give(Restored((str(error),)))
             return
         faults += [f"{fault.path}: {fault.reason}" for fault in found.faults]
-        if found.snapshot is not None:
+        if found.snapshot is not None and found.snapshot.retired:
+            mark = found.snapshot
+            self._give(Cleared(ClearStage(self._data_type, mark.position, mark.since_ms)))
+        elif found.snapshot is not None:
             result = self._open_snapshot(found.snapshot)
             if isinstance(result, LoadFailed):
                 faults.append(f"the snapshot of version {result.update.version}: {result.reason}")
@@ -169,6 +185,18 @@ class Loader:
             folder=str(self._restored),
         )
         return self._open(update, self._restored, snapshot.since_ms)
+
+    def _clear(self, update: ClearStage) -> None:
+        mark = retired_snapshot(
+            update.data_type, position=update.position, since_ms=update.since_ms
+        )
+        try:
+            self._store.save(mark)
+        except JournalError as error:
+            # The journal still says so: after a restart, until the keeper tells it, it would serve.
+            log.error("that a model is retired could not be noted", why=str(error))
+        shutil.rmtree(self._restored, ignore_errors=True)
+        self._give(Cleared(update))
 
     def _save(self, job: _Save) -> None:
         update = job.update

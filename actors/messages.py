@@ -55,8 +55,21 @@ class StageModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearStage:
+    """Router → serving actor: the data type is retired, serve no model.
+
+    `position` is the journal position that retired it, in one order with those of StageModel, and
+    `since_ms` (epoch) when that was.
+    """
+
+    data_type: str
+    position: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStaged:
-    """Serving actor → router: the version of `position` serves, since `since_ms`."""
+    """Serving actor → router: the StageModel or ClearStage of `position` is done, since `since_ms`."""
 
     data_type: str
     position: int

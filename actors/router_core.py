@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
-from repertory.actors.messages import ModelStaged, StageModel, StagingFailed
+from repertory.actors.messages import ClearStage, ModelStaged, StageModel, StagingFailed
 from repertory.actors.reports import Reports
 from repertory.actors.target import Job, Target
 from repertory.config import DataType
@@ -22,7 +22,7 @@ from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, Hello, Welcome
 
 # Questions that are passed on to the keeper.
-KEEPER_SUBJECTS = frozenset({"publish", "rollback", "versions"})
+KEEPER_SUBJECTS = frozenset({"publish", "retire", "rollback", "versions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Instruction: have the serving actor of a data type load a version. Repeated until acked."""
+    """Instruction: have a serving actor load a version, or serve none. Repeated until acked."""
 
-    message: StageModel
+    message: StageModel | ClearStage
 
 
 @dataclass(slots=True)
 class _Staging:
-    message: StageModel
+    message: StageModel | ClearStage
     keeper: int
     number: int  # correlation id of the keeper's question
     before: "_Staging | None"  # the last one that succeeded: what counts again if this one fails
@@ -169,7 +169,7 @@ class RouterCore:
             self._greet(peer, Hello.FromString(frame.payload))
 
     def staged(self, fact: ModelStaged | StagingFailed) -> None:
-        """Take a serving actor's answer to a StageModel, and pass it on to the keeper."""
+        """Take a serving actor's answer to a staging, and pass it on to the keeper."""
         shard = self._shards[fact.data_type]
         staging, staged = shard.staging, isinstance(fact, ModelStaged)
         if staging is None or staging.message.position != fact.position:
@@ -181,7 +181,7 @@ class RouterCore:
         if not staged:
             shard.staging = staging.before
 
-    def unacknowledged(self) -> list[StageModel]:
+    def unacknowledged(self) -> list[StageModel | ClearStage]:
         """Return the stagings that no serving actor has answered yet: they are sent again."""
         return [
             shard.staging.message
@@ -230,6 +230,8 @@ class RouterCore:
                 self._dispatch(shard.target)
         elif subject == "stage":
             self._stage(peer, number, StageModel(**orjson.loads(frame.payload)))
+        elif subject == "clear":
+            self._stage(peer, number, ClearStage(**orjson.loads(frame.payload)))
         elif subject == "models":
             self._answer(peer, number, {"models": self._models()})
         elif subject == "health":
@@ -261,7 +263,7 @@ class RouterCore:
 
     # --- stagings
 
-    def _stage(self, keeper: int, number: int, message: StageModel) -> None:
+    def _stage(self, keeper: int, number: int, message: StageModel | ClearStage) -> None:
         shard = self._shards.get(message.data_type)
         if shard is None:
             self._failure(

@@ -18,10 +18,11 @@ from repertory.actors.batch import JSON, decode_records
 from repertory.actors.door_actor import DoorActor
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
 from repertory.actors.hub import Arrived, Closed, Event
-from repertory.actors.loading import Loaded, Loader, LoadFailed, Restored
+from repertory.actors.loading import Cleared, Loaded, Loader, LoadFailed, Restored
 from repertory.actors.logs import set_up_logging
 from repertory.actors.messages import (
     Adopted,
+    ClearStage,
     ModelStaged,
     StageModel,
     StagingFailed,
@@ -81,6 +82,8 @@ class ModelServingActor(DoorActor):
         self._due: list[_Due] = []
         self._max_batch = 1
         self._loading: StageModel | None = None
+        self._clearing: ClearStage | None = None
+        self._searched = False  # for a snapshot
         self._router: ActorAddress | None = None
         self._routers: set[int] = set()
 
@@ -91,6 +94,9 @@ class ModelServingActor(DoorActor):
         elif isinstance(message, StageModel):
             self._router = sender
             self._load(message)
+        elif isinstance(message, ClearStage):
+            self._router = sender
+            self._clear(message)
 
     def happened(self, event: Event) -> None:
         """Handle what happened at a door."""
@@ -122,6 +128,8 @@ class ModelServingActor(DoorActor):
                     self._swap(result)
                 case LoadFailed(update, reason):
                     self._failed(update, reason)
+                case Cleared(update):
+                    self._cleared(update)
                 case Restored(faults):
                     self._restored(faults)
 
@@ -170,7 +178,7 @@ class ModelServingActor(DoorActor):
 
     def _restored(self, faults: tuple[str, ...]) -> None:
         assert self._stage is not None
-        self._restoring = False
+        self._restoring, self._searched = False, True
         self._faults = faults
         for fault in faults:
             log.error("a snapshot is not used; the journal is", why=fault)
@@ -179,6 +187,7 @@ class ModelServingActor(DoorActor):
             data_type=self._data_type,
             version=self._stage.current and self._stage.current.update.version,
         )
+        self._empty_stage()
         self._tell_status()
         self._score_held()
 
@@ -186,9 +195,8 @@ class ModelServingActor(DoorActor):
 
     def _load(self, update: StageModel) -> None:
         assert self._stage is not None
-        current = self._stage.current
-        if current is not None and update.position <= current.update.position:
-            self._tell_router(ModelStaged(self._data_type, update.position, current.since_ms))
+        if update.position <= self._stage.position:
+            self._done_already(update.position)
         elif self._loader is not None and self._loading != update:
             self._loading = update
             self._loader.load(update)
@@ -196,6 +204,11 @@ class ModelServingActor(DoorActor):
     def _swap(self, loaded: Loaded) -> None:
         assert self._stage is not None
         assert self._loader is not None
+        if loaded.update.position < self._stage.position:
+            # What is on stage, or was taken from it, while this was loaded is newer.
+            self._loader.close_model(loaded.model)
+            self._done_already(loaded.update.position)
+            return
         leaving = self._stage.swap(loaded.update, loaded.model, loaded.since_ms)
         assert self._stage.current is not None
         since = self._stage.current.since_ms
@@ -210,6 +223,48 @@ class ModelServingActor(DoorActor):
             self._restoring = False
             self._score_held()
         self._tell_status()
+
+    def _clear(self, update: ClearStage) -> None:
+        """Take the model from the stage; once the snapshot is known, which may be newer."""
+        assert self._stage is not None
+        if self._clearing == update:
+            return  # sent again
+        if update.position <= self._stage.position:
+            self._done_already(update.position)
+            return
+        self._clearing = update
+        if self._searched:
+            self._empty_stage()
+
+    def _empty_stage(self) -> None:
+        assert self._stage is not None
+        assert self._loader is not None
+        update = self._clearing
+        if update is None:
+            return
+        if update.position <= self._stage.position:
+            self._clearing = None
+            self._done_already(update.position)
+            return
+        if (leaving := self._stage.clear(update)) is not None:
+            self._loader.close_model(leaving)
+        self._loader.clear(update)
+        self._restoring = False
+        self._tell_status()
+        self._score_held()
+
+    def _cleared(self, update: ClearStage) -> None:
+        assert self._stage is not None
+        if update.position > self._stage.position:  # found in place of a snapshot
+            self._stage.clear(update)
+        if self._clearing == update:
+            self._clearing = None
+            log.info("retired", data_type=self._data_type, position=update.position)
+            self._tell_router(ModelStaged(self._data_type, update.position, update.since_ms))
+
+    def _done_already(self, position: int) -> None:
+        assert self._stage is not None
+        self._tell_router(ModelStaged(self._data_type, position, self._stage.since_ms))
 
     def _failed(self, update: StageModel, reason: str) -> None:
         self._loading = None
@@ -262,6 +317,7 @@ class ModelServingActor(DoorActor):
             "pid": os.getpid(),
             "restoring": self._restoring,
             "swaps": self._stage.swaps,
+            "retired": self._stage.retired_json(),
             "snapshot_faults": self._faults,
         }
         envelope = Envelope(kind=Envelope.TELL, subject="status")

@@ -6,12 +6,13 @@ A stage scores batches with the model on it, and swaps that model between two ba
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repertory.actors.messages import StageModel
+from repertory.actors.messages import ClearStage, StageModel
 from repertory.actors.statistics import Statistics
 from repertory.errors import NoModel
 from repertory.models.model import Model, Outcomes
@@ -36,19 +37,35 @@ class Stage:
         self._data_type = data_type
         self._decoder = decoder
         self.current: OnStage | None = None
+        self.cleared: ClearStage | None = None  # why nothing is on stage
         self.swaps = 0
 
     @property
     def position(self) -> int:
-        """The journal position that put the model on stage; 0 when there is none."""
+        """The journal position that put the model on stage, or cleared it; 0 when none did."""
+        if self.cleared is not None:
+            return self.cleared.position
         return self.current.update.position if self.current else 0
+
+    @property
+    def since_ms(self) -> int:
+        """When that was (epoch); 0 when it never was."""
+        if self.cleared is not None:
+            return self.cleared.since_ms
+        return self.current.since_ms if self.current else 0
 
     def swap(self, update: StageModel, model: Model, since_ms: int | None = None) -> Model | None:
         """Put a loaded model on stage, and return the one that leaves, for its owner to close."""
         leaving = self.current.model if self.current else None
         since = int(time.time() * 1000) if since_ms is None else since_ms
-        self.current = OnStage(update, model, since)
+        self.current, self.cleared = OnStage(update, model, since), None
         self.swaps += 1
+        return leaving
+
+    def clear(self, update: ClearStage) -> Model | None:
+        """Take the model from the stage and return it, for its owner to close; None if none was."""
+        leaving = self.current.model if self.current else None
+        self.current, self.cleared = None, update
         return leaving
 
     def score(self, batches: Sequence[Sequence[bytes]], *, json: bool) -> list[ScoredBatch]:
@@ -57,7 +74,7 @@ class Stage:
         Raises NoModel when nothing is on stage, and ModelBroken when the engine is gone.
         """
         if self.current is None:
-            raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
+            raise self._no_model()
         start = time.perf_counter_ns()
         records = [record for batch in batches for record in batch]
         columns, undecodable = self._decoder.decode(records, json=json)
@@ -91,8 +108,23 @@ class Stage:
         """Return what `/state` says. Raises NoModel when nothing is on stage."""
         model = self.model_json()
         if model is None or self.current is None:
-            raise NoModel(f"no model serves {self._data_type!r} yet; publish one")
+            raise self._no_model()
         return {**model, **self.current.statistics.as_json()}
+
+    def retired_json(self) -> dict[str, Any] | None:
+        """Return since when nothing is to serve, and by which position; None when that is not so."""
+        if self.cleared is None:
+            return None
+        return {"at": self.cleared.since_ms, "position": self.cleared.position}
+
+    def _no_model(self) -> NoModel:
+        if self.cleared is None:
+            return NoModel(f"no model serves {self._data_type!r} yet; publish one")
+        moment = datetime.fromtimestamp(self.cleared.since_ms / 1000, UTC)
+        return NoModel(
+            f"the model of {self._data_type!r} was retired at {moment:%Y-%m-%dT%H:%M:%SZ}"
+            f" (journal position {self.cleared.position}); publish one, or roll back"
+        )
 
 
 def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list[ScoredBatch]:

@@ -29,7 +29,8 @@ class Snapshot:
     """A model on stage, as it was at `position` of the journal.
 
     `sha256` is that of the published content; `files` are the prepared model by name, and
-    `counters` a JSON object of usage statistics: both mean nothing here.
+    `counters` a JSON object of usage statistics: both mean nothing here. If `retired` is set,
+    nothing is on stage since `position` and `since_ms`, and the rest is empty.
     """
 
     data_type: str
@@ -42,6 +43,23 @@ class Snapshot:
     since_ms: int
     files: Mapping[str, bytes]
     counters: Mapping[str, Any] = field(default_factory=dict)
+    retired: bool = False
+
+
+def retired_snapshot(data_type: str, *, position: int, since_ms: int) -> Snapshot:
+    """Return the snapshot of an empty stage."""
+    return Snapshot(
+        data_type=data_type,
+        name="",
+        description="",
+        model_type="",
+        version=0,
+        sha256="",
+        position=position,
+        since_ms=since_ms,
+        files={},
+        retired=True,
+    )
 
 
 _HEAD_FIELDS = tuple(item.name for item in fields(Snapshot) if item.name != "files")

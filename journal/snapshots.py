@@ -58,8 +58,9 @@ class SnapshotStore:
         raises, the older ones are there as before. Raises JournalError when it cannot be written.
 
         1. Write a file under another name and force it to the disk. 2. Rename it. 3. Force the
-        folder to the disk. 4. Remove what is too old and what dead processes left. (Other file
-        systems than the local one have no such steps: the digest alone tells a torn file there.)
+        folder to the disk. 4. Remove what is too old and what dead processes left; if the data
+        type is retired, all that is older. (Other file systems than the local one have no such
+        steps: the digest alone tells a torn file there.)
         """
         folder = self._folder(snapshot.data_type)
         pieces = encode(snapshot)
@@ -71,7 +72,7 @@ class SnapshotStore:
                 _write_local(Path(folder), name, pieces)
             else:
                 self._files.pipe_file(path, b"".join(pieces))
-            self._prune(folder)
+            self._prune(folder, keep=1 if snapshot.retired else KEEP)
         return path
 
     def load(self, data_type: str) -> LoadResult:
@@ -128,10 +129,10 @@ class SnapshotStore:
         used = [self._names(folder, pattern)[-1:] for pattern in (_NAME, _SET_ASIDE)]
         return max((int(name[:12]) for names in used for name in names), default=0) + 1
 
-    def _prune(self, folder: str) -> None:
-        for pattern, keep in ((_NAME, KEEP), (_SET_ASIDE, KEEP), (_UNFINISHED, 0)):
+    def _prune(self, folder: str, *, keep: int) -> None:
+        for pattern, count in ((_NAME, keep), (_SET_ASIDE, KEEP), (_UNFINISHED, 0)):
             names = self._names(folder, pattern)
-            for name in names[: max(0, len(names) - keep)]:
+            for name in names[: max(0, len(names) - count)]:
                 with suppress(FileNotFoundError):  # another process was faster
                     self._files.rm_file(f"{folder}/{name}")
 

@@ -1,0 +1,47 @@
+"""What keeps a process from its work, told to its router for as long as it lasts."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from repertory.actors.client import RouterClient
+
+TELL_SECONDS = 1.0  # how soon a new router knows
+
+log = structlog.get_logger(__name__)
+
+
+class Troubles:
+    """Sentences, each by what it is about. While there is one, the node is not ready."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, str] = {}
+        self._changed = asyncio.Event()
+
+    def note(self, about: str, sentence: str | None) -> None:
+        """Note what is wrong with something; None: nothing is, or not any more."""
+        before = self._sentences.get(about)
+        if sentence is None and before is not None:
+            del self._sentences[about]
+            log.info("a trouble is over", about=about)
+        elif sentence is not None:
+            self._sentences[about] = sentence
+            if before is None:
+                log.error("this is in trouble; it is tried again", about=about, why=sentence)
+        if before != sentence:
+            self._changed.set()
+
+    def __str__(self) -> str:
+        return "; ".join(self._sentences.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._sentences)
+
+    async def tell(self, router: RouterClient) -> None:
+        """Tell the router, at each change and once a second, until cancelled."""
+        while True:
+            router.tell("report", troubles=list(self._sentences.values()))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), TELL_SECONDS)
+            self._changed.clear()
