@@ -67,7 +67,7 @@ def test_garbage_is_a_dead_letter_and_what_has_no_value_is_passed_over(
     assert {letter.source.offset: letter.code for letter in letters} == dict.fromkeys(
         (0, 2), "rejected"
     )
-    assert {letter.record for letter in letters} == {b"\xffgarbage", nobody}
+    assert {letter.value for letter in letters} == {b"\xffgarbage", nobody}
     assert any("beer" in letter.reason for letter in letters)
 
 
