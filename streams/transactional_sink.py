@@ -5,15 +5,15 @@ that is aborted is written again, but for records whose partition was lost meanw
 pure, and the outcomes in hand say which model version made them.
 
 Why nothing is done twice. A face that was killed or cut off left its transaction open; its
-successor, of the same transactional id, aborts it (`init_transactions`), and a zombie that wakes up
-is refused. A partition that goes to another face: that one asks for committed offsets (and waits
-while a transaction holds such of them, KIP-447); the offsets of this face are sent with the group
+successor, of the same transactional ids, aborts it, and a zombie that wakes up is refused. A
+partition that goes to another face: that one asks for committed offsets (and waits while a
+transaction holds such of them, KIP-447); the offsets of this face are sent with the group
 generation that was in force before the first message was written, so that brokers refuse them once
 the group has moved on.
 """
 
 import asyncio
-import contextlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from repertory.config import Kafka
 from repertory.journal.clock import epoch_ms
@@ -30,7 +30,6 @@ from repertory.streams.results import Scored
 from repertory.streams.sink import (
     MOST_OUTSTANDING,
     MOST_OUTSTANDING_BYTES,
-    DeliveryFailed,
     count_written,
     ends,
     latencies_ms,
@@ -38,21 +37,19 @@ from repertory.streams.sink import (
 )
 from repertory.streams.telemetry import StreamTelemetry
 from repertory.streams.topics import Topic
+from repertory.streams.transactor import Aborted, Transactor
 
+# Brokers finish a transaction some milliseconds after they said that it is committed, and refuse
+# the next one of the same producer until then; librdkafka tries again only after 100 ms.
+PRODUCERS = 2
 # A face that vanished holds up its successors on other nodes for as long as this.
 TRANSACTION_MS = 15_000
-# What a broker is waited for in one call; the calls are repeated.
-ANSWER_SECONDS = 5.0
 # A transaction costs the brokers some requests, however few records it has: under load they are
 # this far apart at least.
 PACE_SECONDS = 0.02
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 
 log = structlog.get_logger(__name__)
-
-
-class Aborted(Exception):
-    """The transaction was aborted; another one may succeed."""
 
 
 @dataclass(slots=True)
@@ -76,7 +73,7 @@ class _Round:
 
 
 class TransactionalSink:
-    """The producer of exactly-once streams.
+    """The producers of exactly-once streams, which take turns; only one is at work at a time.
 
     `group_metadata` returns what the consumer is in its group; it may block. The records of a
     round are finished in their claims when it is committed; `acknowledged` is called then.
@@ -97,13 +94,18 @@ class TransactionalSink:
         self._group_metadata = group_metadata
         self._acknowledged = acknowledged
         properties = producer_properties(kafka, topics) | {
-            "transactional.id": transactional_id,
             "transaction.timeout.ms": TRANSACTION_MS,
             "message.timeout.ms": TRANSACTION_MS,
             "delivery.report.only.error": True,  # a commit succeeds when all messages did
         }
-        self._producer = Producer(properties)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
+        self._transactors = [
+            Transactor(
+                properties | {"transactional.id": f"{transactional_id}-{number}"}, self._thread
+            )
+            for number in range(PRODUCERS)
+        ]
+        self._turns = itertools.cycle(self._transactors)
         self._next = _Round()
         self._due = asyncio.Event()
         self._room = asyncio.Event()
@@ -112,11 +114,9 @@ class TransactionalSink:
         self._bytes = 0
 
     async def begin(self) -> None:
-        """Take over from a predecessor: end its transaction, and refuse it any further ones."""
-        try:
-            await self._persist(self._producer.init_transactions)
-        except KafkaException as error:
-            raise DeliveryFailed(f"transactions cannot be begun: {error.args[0].str()}") from error
+        """Take over from a predecessor."""
+        for transactor in self._transactors:
+            await transactor.take_over()
 
     async def room(self) -> None:
         """Wait until not too much is outstanding."""
@@ -146,13 +146,8 @@ class TransactionalSink:
 
     def close(self) -> None:
         """Stop. An open transaction is aborted if the brokers answer at once."""
-
-        def abort() -> None:
-            with contextlib.suppress(KafkaException):
-                self._producer.purge()
-                self._producer.abort_transaction(1.0)
-
-        self._thread.submit(abort)
+        for transactor in self._transactors:
+            self._thread.submit(transactor.close)
         self._thread.shutdown(wait=False)
 
     async def _finish(self, due: _Round) -> None:
@@ -192,70 +187,14 @@ class TransactionalSink:
             self._telemetry.acknowledged(stream, produce=produce, latencies_ms=latencies)
 
     async def _transact(self, due: _Round) -> None:
-        """Write messages, and the offsets of their records, in one transaction. Raises Aborted."""
-        try:
-            metadata = await self._call(self._begin)
-            # Only now: what was lost before that generation of the group must not go with it.
-            due.drop_released()
-            self._produce(messages := due.messages())
-            offsets = [
-                TopicPartition(*claim.place, position)
-                for claim, (position, _) in ends(messages).items()
-            ]
-            await self._persist(
-                lambda seconds: self._producer.send_offsets_to_transaction(
-                    offsets, metadata, seconds
-                )
-            )
-            await self._persist(self._producer.commit_transaction)
-        except (KafkaException, BufferError) as error:
-            _raise_if_fatal(error)
-            await self._abort()
-            raise Aborted(str(error)) from error
-
-    def _begin(self) -> Any:
-        metadata = self._group_metadata()
-        self._producer.begin_transaction()
-        return metadata
-
-    def _produce(self, messages: list[Outgoing]) -> None:
-        for message in messages:
-            record = message.record
-            self._producer.produce(
-                message.topic,
-                message.value,
-                record.key,
-                message.partition,
-                timestamp=record.timestamp_ms,
-                headers=message.headers,
-            )
-
-    async def _abort(self) -> None:
-        try:
-            await self._persist(self._producer.abort_transaction)
-        except KafkaException as error:
-            _raise_if_fatal(error)
-            raise DeliveryFailed(f"a transaction cannot be aborted: {error}") from error
-
-    async def _persist(self, function: Callable[[float], object]) -> None:
-        """Call until the brokers answer. Raises KafkaException when a repetition would not help."""
-        while True:
-            try:
-                await self._call(function, ANSWER_SECONDS)
-                return
-            except KafkaException as error:
-                if not error.args[0].retriable():
-                    raise
-
-    async def _call(self, function: Any, *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, function, *arguments)
-
-
-def _raise_if_fatal(error: Exception) -> None:
-    cause = error.args[0]
-    if isinstance(error, KafkaException) and cause.fatal():
-        raise DeliveryFailed(
-            "the brokers take no more transactions of this face; another process has its"
-            f" transactional id, or a transaction took too long: {cause.str()}"
-        ) from error
+        """Write a round and the offsets of its records in one transaction. Raises Aborted."""
+        transactor = next(self._turns)
+        metadata = await transactor.begin(self._group_metadata)
+        # Only now: what was lost before that generation of the group must not go with it.
+        due.drop_released()
+        messages = due.messages()
+        offsets = [
+            TopicPartition(*claim.place, position)
+            for claim, (position, _) in ends(messages).items()
+        ]
+        await transactor.commit(messages, offsets, metadata)
