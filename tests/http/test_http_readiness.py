@@ -3,10 +3,11 @@
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import orjson
 import pytest
@@ -49,22 +50,40 @@ def not_ready(node: LocalNode) -> Any:
     return orjson.loads(raised.value.read())
 
 
+@pytest.fixture
+def start_broker(node: LocalNode, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Start the broker that the node is configured with; it ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        port = str(node.config.kafka.bootstrap_servers).rpartition(":")[2]
+        command = (sys.executable, "-m", "repertory", "broker", "--port", port)
+        with (tmp_path / "broker.log").open("wb") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def metrics(node: LocalNode) -> str:
+    with urlopen(f"{node.url}/metrics", timeout=10) as reply:
+        return str(reply.read().decode())
+
+
 def test_a_broker_that_is_away_is_the_reason_until_it_is_there(
-    node: LocalNode, tmp_path: Path
+    node: LocalNode, start_broker: Callable[[], None]
 ) -> None:
     health = not_ready(node)
     assert (health["ready"], health["waiting_for"]) == (False, [])
     assert health["error"] == "; ".join(health["troubles"]["streams"])
+    assert "repertory_ready 0.0\n" in metrics(node)
     command = (sys.executable, "-m", "repertory", "status", "--url", node.url)
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith("node a is not ready\n")
-    port = str(node.config.kafka.bootstrap_servers).rpartition(":")[2]
-    broker = (sys.executable, "-m", "repertory", "broker", "--port", port)
-    with (tmp_path / "broker.log").open("wb") as log:
-        process = subprocess.Popen(broker, stdout=log, stderr=log)
-    try:
-        node.wait_until(ready=True)
-        wait_until(lambda: node.get("/status")["troubles"] == {}, "the node says that it is well")
-    finally:
-        process.terminate()
-        process.wait()
+    start_broker()
+    node.wait_until(ready=True)
+    assert node.get("/health/ready")["troubles"] == {}
+    of_the_face = 'repertory_stream_batches_in_flight{data_type="wine"} 0.0\n'
+    wait_until(lambda: of_the_face in metrics(node), "the face tells its metrics")
