@@ -1,5 +1,6 @@
 """Which dead letters were replayed, whatever was chosen in whatever order."""
 
+import itertools
 from collections.abc import Callable
 
 from hypothesis import given
@@ -46,28 +47,28 @@ def known(replayed: Replayed, letters: list[DeadLetter]) -> set[int]:
     return {each.offset for each in letters if replayed.has(each)}
 
 
-steps = st.lists(
-    st.tuples(st.sets(st.sampled_from("abc")), st.integers(0, 40), st.integers(0, 40)), max_size=5
-)
+some = st.sets(st.integers(0, 11))  # of the letters, by their number
+kinds = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), max_size=12)
 
 
-@given(st.lists(st.sampled_from("abc"), max_size=40), st.data(), steps)
+@given(kinds, st.lists(st.tuples(some, st.integers(0, 12), some), max_size=4))
 def test_it_knows_exactly_what_was_replayed(
-    codes: list[str], data: st.DataObject, steps: list[tuple[set[str], int, int]]
+    kinds: list[tuple[str, int]], steps: list[tuple[set[int], int, set[int]]]
 ) -> None:
-    gaps = data.draw(st.lists(st.integers(1, 3), min_size=len(codes), max_size=len(codes)))
-    letters = [letter(sum(gaps[:at]), code) for at, code in enumerate(codes)]
+    gaps = itertools.accumulate(gap for _, gap in kinds)
+    letters = [letter(offset, code) for offset, (code, _) in zip(gaps, kinds, strict=True)]
     replayed, expected = Replayed(), set[int]()
-    for kinds, since, one in steps:
-        chosen = {each.offset for each in letters if each.code in kinds and each.offset >= since}
-        replayed = scan(replayed, letters, lambda each: each.offset in chosen)  # noqa: B023
-        expected |= chosen
-        for each in letters[one : one + 1]:
-            replayed.add(each)
-            expected.add(each.offset)
+    for chosen, stop, alone in steps:
+        wanted = {each.offset for number, each in enumerate(letters[:stop]) if number in chosen}
+        replayed = scan(replayed, letters[:stop], lambda each: each.offset in wanted)  # noqa: B023
+        expected |= wanted
         assert known(replayed, letters) == expected
+        for number, each in enumerate(letters):
+            if number in alone:
+                replayed.add(each)
+                expected.add(each.offset)
+        assert known(replayed, letters) == known(stored(replayed), letters) == expected
         replayed = stored(replayed)
-        assert known(replayed, letters) == expected
 
 
 def test_replaying_all_needs_a_position_only() -> None:
