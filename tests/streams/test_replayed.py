@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from repertory.streams.dead_letters import DeadLetter, Place
@@ -51,6 +51,7 @@ some = st.sets(st.integers(0, 11))  # of the letters, by their number
 kinds = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), max_size=12)
 
 
+@example([("a", 1)] * 3, [(set(), 1, {1})])
 @given(kinds, st.lists(st.tuples(some, st.integers(0, 12), some), max_size=4))
 def test_it_knows_exactly_what_was_replayed(
     kinds: list[tuple[str, int]], steps: list[tuple[set[int], int, set[int]]]
