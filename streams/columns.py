@@ -17,6 +17,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT32,
     FieldDescriptor.CPPTYPE_UINT64,
 }
+_ABOUT_LISTS = ", which takes a list; JSON lines and Parquet hold lists, CSV does not"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -24,7 +25,7 @@ class RowEncoder:
     """Turns rows into messages of one class.
 
     A column goes to the field of the same name, where only letters and digits count and case does
-    not; columns named in `ignore` are left out. Raises ConfigError when the message cannot be
+    not, and a column of lists to a repeated field; columns named in `ignore` are left out. Raises ConfigError when the message cannot be
     imported.
     """
 
@@ -44,17 +45,19 @@ class RowEncoder:
         """
         message = self._message()
         for name, value in defaults.items():
-            if _bare(name) in self._fields:
+            field = self._fields.get(_bare(name))
+            if field is not None and not field.is_repeated:
                 setattr(message, name, value)
         for column, value in row.items():
             field = self._field(column)
             if field is None or value is None or value == "":
                 continue
             try:
-                setattr(message, field.name, _converted(field, value))
+                _set(message, field, value)
             except (TypeError, ValueError) as error:
                 raise InvalidRequest(
-                    f"column {column!r}: {value!r} is not a value of the field {field.name}"
+                    f"column {column!r}: {value!r:.80} is not a value of the field {field.name}"
+                    + (_ABOUT_LISTS if field.is_repeated else "")
                 ) from error
         return message.SerializeToString()
 
@@ -80,6 +83,16 @@ def _load(spec: str) -> type[Message]:
     return found
 
 
+def _set(message: Message, field: FieldDescriptor, value: Any) -> None:
+    """Give a field its value. Raises TypeError or ValueError for one that is none of its own."""
+    if not field.is_repeated:
+        setattr(message, field.name, _converted(field, value))
+    elif isinstance(value, list):
+        getattr(message, field.name).extend([_converted(field, each) for each in value])
+    else:
+        raise TypeError
+
+
 def _bare(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold() or name
 
@@ -87,7 +100,7 @@ def _bare(name: str) -> str:
 def _is_plain(field: FieldDescriptor) -> bool:
     plain = _FLOATS | _INTEGERS | {FieldDescriptor.CPPTYPE_BOOL}
     text = field.type == FieldDescriptor.TYPE_STRING
-    return not field.is_repeated and (text or field.cpp_type in plain)
+    return text or field.cpp_type in plain
 
 
 def _converted(field: FieldDescriptor, value: Any) -> Any:
