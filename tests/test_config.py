@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from repertory.config import MASK, ClusterConfig, NodePaths, load_config, parse_config
+from repertory.config import (
+    MASK,
+    ClusterConfig,
+    NodePaths,
+    load_config,
+    parse_config,
+    split_feature,
+)
 from repertory.config_reference import reference
 from repertory.errors import ConfigError
 
@@ -71,6 +78,18 @@ def test_without_further_keys_it_listens_on_loopback_only() -> None:
         ({"data_types": wine(message="WineRecord")}, r"wine\.message: .*module:Class"),
         ({"data_types": wine(features=[])}, r"wine\.features: .*at least 1 item"),
         ({"data_types": wine(features=["a", "a"])}, r"wine\.features: 'a' is listed 2 times"),
+        ({"data_types": wine(features=["a", "a[2]"])}, r"features: 'a' is listed 2 times"),
+        ({"data_types": wine(features=["a[3]", "a[2]"])}, r"features: 'a' is listed 2 times"),
+        ({"data_types": wine(features=["a[0]"])}, r"'a\[0\]': the width of a vector is 1 to 65536"),
+        ({"data_types": wine(features=["a[65537]"])}, r"the width of a vector is 1 to 65536"),
+        ({"data_types": wine(features=["a[" + "9" * 5000 + "]"])}, r"of a vector is 1 to 65536"),
+        ({"data_types": wine(features=["a[]"])}, r"'a\[\]': a vector is written field\[width\]"),
+        ({"data_types": wine(features=["a[-1]"])}, r"a vector is written field\[width\], such as"),
+        (
+            {"data_types": wine(features=["a[2][3]"])},
+            r"a vector is written field\[width\], such as",
+        ),
+        ({"data_types": wine(features=["a[²]"])}, r"a vector is written field\[width\], such as"),
         ({"data_types": wine(max_batch=0)}, r"wine\.max_batch: .*1 \(got 0\)"),
         ({"nodes": {"a": {"host": 1}}}, r"nodes\.a\.host: .*string \(got 1\)"),
         ({"kafka": {"bootstrap_servers": "broker"}}, r"kafka\.bootstrap_servers: 'broker' is not"),
@@ -257,3 +276,8 @@ def test_what_is_in_force_can_be_read_back(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "repertory", "config", "--config", str(ROOT / "cluster.yaml")]
     printed = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout
     assert parse_config(yaml.safe_load(printed)) == load_config(ROOT / "cluster.yaml")
+
+
+def test_a_vector_feature_is_split_into_its_field_and_its_width() -> None:
+    found = [split_feature(each) for each in ("pH", "pixels[784]", "a[1]", "a[65536]")]
+    assert found == [("pH", None), ("pixels", 784), ("a", 1), ("a", 65536)]

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config
+from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config, split_feature
 from repertory.errors import ConfigError
 
 Level = Literal["ok", "warning", "failed"]
@@ -121,9 +121,19 @@ def messages(config: ClusterConfig) -> Iterator[Finding]:
         except Exception as error:  # noqa: BLE001 - the module is the user's, and may raise anything
             yield Finding("failed", what, f"{data_type.message}: {error}", "is it on PYTHONPATH?")
             continue
-        missing = [feature for feature in data_type.features if feature not in fields]
+        features = list(map(split_feature, data_type.features))
+        missing = [field for field, _ in features if field not in fields]
+        repeated = [field for field, each in fields.items() if each.is_repeated]
+        unlike = [field for field, width in features if (field in repeated) != (width is not None)]
         if missing:
             yield Finding("failed", what, f"has no fields {missing}", f"it has {list(fields)}")
+        elif unlike:
+            yield Finding(
+                "failed",
+                what,
+                f"{unlike}: repeated fields have a width, and no others have",
+                "write a repeated field as pixels[784]",
+            )
         else:
             yield Finding("ok", what, data_type.message)
 

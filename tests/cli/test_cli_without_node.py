@@ -10,6 +10,8 @@ import yaml
 
 from repertory.config import load_config
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def config(make_config: Callable[..., Path]) -> Path:
@@ -178,6 +180,23 @@ def test_doctor_fails_for_what_is_needed_and_says_how_to_mend_it(
     assert " failed  data_types.wine.message: nope_pb2:Wine: No module" in ended.out
     assert f" failed  http.port: 127.0.0.1:{taken}: Address already in use" in ended.out
     assert f" failed  kafka: nobody answers at {servers}" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("feature", "level", "words"),
+    [
+        ("pixels[784]", "    ok", "tests.fixtures.picture:Picture"),
+        ("pixels", "failed", "['pixels']: repeated fields have a width, and no others have"),
+        ("exposure[2]", "failed", "['exposure']: repeated fields have a width"),
+        ("pixel[2]", "failed", "has no fields ['pixel']"),
+    ],
+)
+def test_doctor_knows_vectors(
+    feature: str, level: str, words: str, change: Callable[..., Path], repertory: Callable[..., Any]
+) -> None:
+    file = change(message="tests.fixtures.picture:Picture", features=[feature])
+    found = repertory("doctor", "--config", file, PYTHONPATH=str(ROOT))
+    assert f" {level}  data_types.wine.message: {words}" in found.out
 
 
 @pytest.mark.parametrize(
