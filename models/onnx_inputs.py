@@ -6,7 +6,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from repertory.errors import ModelRejected
-from repertory.models.model import Feature, FeatureKind, InputFeature, InputTensor, Schema
+from repertory.models.model import (
+    Feature,
+    FeatureKind,
+    InputFeature,
+    InputTensor,
+    Schema,
+    Vector,
+)
 from repertory.models.names import normalise
 
 _DTYPES: dict[int, str] = {
@@ -34,7 +41,7 @@ def match_inputs(
     """Return the inputs of a graph by feature of the schema. Raises ModelRejected.
 
     Either one input [n, features] takes all features in the schema's order, or each input, [n, 1]
-    or [n], takes the feature whose name it has.
+    or [n], takes the feature whose name it has, or, [n, width], the vector.
     """
     inputs = [(source.name, *_type(source)) for source in inputs_of(graph)]
     return match_tensors(inputs, schema, aliases)
@@ -55,12 +62,14 @@ def match_tensors(
     """
     if not inputs:
         raise ModelRejected("the model has no inputs")
-    by_name = {normalise(feature.name): feature for feature in schema.features}
+    by_name: dict[str, Feature | Vector] = {
+        normalise(each.name): each for each in (*schema.features, *schema.fields)
+    }
     features = [by_name.get(normalise(aliases.get(name, name))) for name, _, _ in inputs]
-    if len(inputs) == 1 and not (features[0] and _is_single(inputs[0][2])):
+    if len(inputs) == 1 and not (features[0] and _takes(inputs[0][2], features[0])):
         return (_matrix(*inputs[0], schema),)
     tensors = tuple(
-        _single(*source, feature, schema) for source, feature in zip(inputs, features, strict=True)
+        _named(*source, feature, schema) for source, feature in zip(inputs, features, strict=True)
     )
     taken = [tensor.features[0].name for tensor in tensors]
     doubled = next((name for name in taken if taken.count(name) > 1), None)
@@ -85,22 +94,28 @@ def _matrix(name: str, dtype: str, shape: Shape, schema: Schema) -> InputTensor:
     return InputTensor(name, dtype, tuple(InputFeature(f.name) for f in schema.features))
 
 
-def _single(
-    name: str, dtype: str, shape: Shape, feature: Feature | None, schema: Schema
+def _named(
+    name: str, dtype: str, shape: Shape, feature: Feature | Vector | None, schema: Schema
 ) -> InputTensor:
     if feature is None:
         raise ModelRejected(
             f"input {name!r} is not a feature of {schema.data_type}, which has "
             + schema.described()
         )
-    if not _is_single(shape):
-        raise ModelRejected(f"input {name!r} has shape {shape}; one feature has [n, 1] or [n]")
-    _refuse_wrong_kind(name, dtype, feature)
+    if not _takes(shape, feature):
+        due = "one feature has [n, 1] or [n]"
+        if isinstance(feature, Vector):
+            due = f"{feature} has [n, {feature.width}]"
+        raise ModelRejected(f"input {name!r} has shape {shape}; {due}")
+    features = feature.features() if isinstance(feature, Vector) else (feature,)
+    _refuse_wrong_kind(name, dtype, features[0])
     rank = 2 if shape is None else len(shape)
-    return InputTensor(name, dtype, (InputFeature(feature.name),), rank)
+    return InputTensor(name, dtype, tuple(InputFeature(each.name) for each in features), rank)
 
 
-def _is_single(shape: Shape) -> bool:
+def _takes(shape: Shape, feature: Feature | Vector) -> bool:
+    if isinstance(feature, Vector):
+        return shape is None or (len(shape) == 2 and shape[1] in (None, feature.width))
     return shape is None or len(shape) == 1 or (len(shape) == 2 and shape[1] in (None, 1))
 
 
