@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from repertory.errors import FailureCode
-from repertory.models.model import Schema
+from repertory.models.model import Feature, Schema
 from repertory.models.records import RecordDecoder
 from repertory.protos.winerecord_pb2 import WineRecord
 
@@ -134,3 +137,31 @@ def test_many_layouts_of_keys_do_not_fill_memory(decoder: RecordDecoder) -> None
     values, failures = decode_json(decoder, *records)
     assert not failures
     assert values["pH"] == list(map(float, range(1000)))
+
+
+KEYS = st.sampled_from(["pH", "PH", "alcohol", "dataType", "other"])
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [1, 2.5, -0.0, 2**64, None, True, "wine", "", "beer", [1], {}]
+)
+OBJECTS = st.one_of(
+    st.dictionaries(KEYS, VALUES),
+    st.fixed_dictionaries({"pH": VALUES, "alcohol": st.just(1)}),
+    st.fixed_dictionaries({"alcohol": st.just(1), "dataType": VALUES, "pH": st.just(2)}),
+)
+BODIES = st.one_of(OBJECTS.map(json.dumps), st.sampled_from(["", "[]", "1", "{", "null"]))
+PAIR = Schema("wine", (Feature("pH"), Feature("alcohol")))
+
+
+@given(st.lists(BODIES, min_size=1, max_size=4))
+@example(['{"pH": 1, "alcohol": 2}', '{"pH": 3, "alcohol": 4}'])
+@example(['{"pH": 1, "alcohol": 2, "other": 3}', '{"pH": 1, "alcohol": 2, "PH": 3}'])
+def test_json_records_are_read_together_as_they_are_alone(bodies: list[str]) -> None:
+    records = [body.encode() for body in bodies]
+    together = RecordDecoder(PAIR, WineRecord)
+    together.decode(records, json=True)  # now the sets of keys are known
+    columns, failures = together.decode(records, json=True)
+    for row, record in enumerate(records):
+        alone, failed = RecordDecoder(PAIR, WineRecord).decode([record], json=True)
+        assert failures.get(row) == failed.get(0)
+        for name, column in alone.features.items():
+            np.testing.assert_array_equal(columns.features[name][row], column[0])
