@@ -1,4 +1,4 @@
-"""`POST /models` and roll back: a model comes, and the reply says what became of it."""
+"""`POST /models`, roll back and retire: a model comes or goes, and the reply says what became of it."""
 
 import asyncio
 import uuid
@@ -51,6 +51,17 @@ class Publishing:
         version = _version(await request.read())
         asking = ask(
             self._router, "rollback", timeout=PUBLISH_SECONDS, data_type=data_type, version=version
+        )
+        return await _reply(asyncio.ensure_future(asking), created=200)
+
+    async def retire(self, request: web.Request) -> web.Response:
+        """Answer 200 when no model of a data type serves any more, whether one did or not."""
+        asking = ask(
+            self._router,
+            "retire",
+            timeout=PUBLISH_SECONDS,
+            data_type=request.match_info["dataType"],
+            origin=f"http/{uuid.uuid4()}",
         )
         return await _reply(asyncio.ensure_future(asking), created=200)
 

@@ -61,6 +61,7 @@ def _queries(queries: Queries) -> list[Endpoint]:
 def _models(publishing: Publishing) -> list[Endpoint]:
     return [
         Endpoint("POST", "/models", publishing.publish, "publish a model"),
+        Endpoint("DELETE", "/models/{dataType}", publishing.retire, "retire a data type's model"),
         Endpoint(
             "POST", "/models/{dataType}/rollback", publishing.roll_back, "serve an old version"
         ),

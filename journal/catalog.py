@@ -5,7 +5,7 @@ It can be rebuilt from the journal, except for the times and the reasons.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -236,24 +236,24 @@ class Catalog:
     def retire(self, data_type: str, *, position: int) -> OnStage | Retirement:
         """Note that the entry at `position` wants nothing on stage; return what should be there.
 
-        The version that serves is RETIRED in the same transaction. Idempotent: an entry before the
-        one that was noted last changes nothing.
+        The version that serves is RETIRED in the same transaction. What is retired already stays so
+        since then. Idempotent: an entry before the one that was noted last changes nothing.
         """
         with self._database.transaction() as connection:
             noted = _wanted(connection, data_type)
             if noted is not None and noted.position >= position:
                 return noted
-            former, now = _serving(connection, data_type), self._clock()
-            if former is not None:
-                reason = f"the model of {data_type!r} was retired (journal position {position})"
-                self._step(connection, former, Step(ModelState.RETIRED, now, reason))
-            version = former.version if former else None
+            if isinstance(noted, Retirement):
+                retired = replace(noted, position=position)
+            else:
+                version = self._retire_serving(connection, data_type, position)
+                retired = Retirement(data_type, position, self._clock(), version)
             connection.execute("DELETE FROM stage WHERE data_type = ?", (data_type,))
             connection.execute(
                 "INSERT OR REPLACE INTO retirements VALUES (?, ?, ?, ?)",
-                (data_type, position, now, version),
+                (data_type, position, retired.at_ms, retired.version),
             )
-        return Retirement(data_type, position, now, version)
+        return retired
 
     def retirement(self, data_type: str) -> Retirement | None:
         """Return why no version should serve, or None when one should, or none ever did."""
@@ -318,6 +318,16 @@ class Catalog:
         if former is not None:
             reason = f"version {successor.version} took its place"
             self._step(connection, former, Step(ModelState.RETIRED, at_ms, reason))
+
+    def _retire_serving(
+        self, connection: sqlite3.Connection, data_type: str, position: int
+    ) -> int | None:
+        former = _serving(connection, data_type)
+        if former is None:
+            return None
+        reason = f"the model of {data_type!r} was retired (journal position {position})"
+        self._step(connection, former, Step(ModelState.RETIRED, self._clock(), reason))
+        return former.version
 
     def _step(self, connection: sqlite3.Connection, model: ModelVersion, step: Step) -> None:
         key = (model.data_type, model.version)

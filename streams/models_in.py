@@ -18,12 +18,14 @@ from repertory.config import MEBIBYTE
 from repertory.errors import (
     FailureCode,
     InvalidRequest,
+    JournalError,
     NotFound,
     PublishRejected,
     RequestFailed,
     UnknownDataType,
 )
 from repertory.journal.clock import epoch_ms
+from repertory.journal.topic import topic_losses
 from repertory.streams.dead_letters import Place, headers_of, letter_headers, letter_value
 from repertory.streams.outgoing import OVERHEAD_BYTES
 from repertory.streams.source import SourceFailed, consumer_properties, is_fatal
@@ -44,13 +46,16 @@ class ModelIntake:
 
     Each node reads all of them, as a consumer group of its own. A message is committed once the
     keeper has it; the keeper knows it by its place (`origin`), so that asking twice is harmless.
-    What is refused goes to the dead letters. A message without a value says nothing.
+    What is refused goes to the dead letters. A message without a value retires the data type that
+    is its key; one with another key removes something else from a compacted topic, and is passed
+    over with a warning.
     """
 
     def __init__(self, process: NodeProcess, client: RouterClient, dead_letters: Topic) -> None:
         kafka = process.config.kafka
         group = f"{kafka.group_id}-models-{process.node}"
         self._topic = kafka.models_topic
+        self._properties = kafka.client_properties()
         self._dead_letters_topic = kafka.dead_letters_topic
         self._limit = dead_letters.max_bytes - OVERHEAD_BYTES
         self._spool = process.paths.spool
@@ -77,6 +82,7 @@ class ModelIntake:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises SourceFailed when only a new process can go on."""
+        await asyncio.to_thread(self._warn_of_losses)
         await self._call(self._consumer.subscribe, [self._topic])
         while not stop.is_set():
             message = await self._call(self._consumer.poll, READ_SECONDS)
@@ -92,16 +98,23 @@ class ModelIntake:
 
     async def _take(self, message: Message, stop: asyncio.Event) -> bool:
         """Do what a message says; return whether it is done with."""
-        value = message.value()
-        if value is None:
-            log.info("a message without a value is passed over", origin=_origin(message))
-            return True
         backoff = FIRST_BACKOFF
         while not stop.is_set():
             try:
-                await self._publish(message, value)
+                if (value := message.value()) is None:
+                    await self._retire(message)
+                else:
+                    await self._publish(message, value)
                 return True
             except _REFUSALS as error:
+                if message.value() is None:
+                    log.warning(
+                        "a message without a value is passed over",
+                        origin=_origin(message),
+                        key=repr(message.key()),
+                        why=str(error),
+                    )
+                    return True
                 log.warning("a model is refused", origin=_origin(message), why=str(error))
                 await self._call(self._bury, message, str(error))
                 return True
@@ -129,6 +142,27 @@ class ModelIntake:
         if answer.get("state") == "REJECTED":
             raise PublishRejected(str(answer.get("reason")))
         log.info("a model is handed to the keeper", origin=origin, answer=answer)
+
+    async def _retire(self, message: Message) -> None:
+        data_type = (message.key() or b"").decode(errors="replace")
+        answer = await self._client.ask(
+            "retire",
+            timeout=ASK_SECONDS,
+            data_type=data_type,
+            origin=_origin(message),
+            wait=False,
+        )
+        log.info("a data type is retired", origin=_origin(message), answer=answer)
+
+    def _warn_of_losses(self) -> None:
+        with contextlib.suppress(JournalError):
+            if (what := topic_losses(self._properties, self._topic)) is not None:
+                log.warning(
+                    "the models topic is not kept whole; this node keeps what it has read, but one"
+                    " that starts later sees less, and gives other version numbers",
+                    topic=self._topic,
+                    lost=what,
+                )
 
     async def _commit(self, message: Message) -> None:
         try:

@@ -9,7 +9,7 @@ import yaml
 
 from repertory import __version__
 from repertory.cli_dead_letters import dead_letters
-from repertory.cli_models import publish, rollback, versions
+from repertory.cli_models import publish, retire, rollback, versions
 from repertory.cli_node import broker, status, up
 from repertory.cli_options import EMBEDDED_BROKER, config_option
 from repertory.cli_records import replay, score
@@ -90,7 +90,7 @@ def doctor(config_path: Path) -> None:
 
 
 for command in (
-    *(up, publish, score, status, versions, rollback, replay, dead_letters),
+    *(up, publish, score, status, versions, rollback, retire, replay, dead_letters),
     *(broker, config, doctor),
 ):
     main.add_command(command)

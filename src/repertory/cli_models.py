@@ -1,4 +1,4 @@
-"""The commands about models: publish, versions, rollback."""
+"""The commands about models: publish, versions, rollback, retire."""
 
 import asyncio
 from pathlib import Path
@@ -93,3 +93,23 @@ def rollback(url: str, data_type: str, version: int) -> None:
     with waiting(f"version {version} is brought back"):
         answer = asyncio.run(call(url, "POST", target, {"version": version}))
     _say_state(answer)
+
+
+@click.command(short_help="Serve no model of a data type any more.")
+@url_option
+@click.argument("data_type")
+def retire(url: str, data_type: str) -> None:
+    """Serve no model of DATA_TYPE any more, until one is published or rolled back to.
+
+    Records of it wait in Kafka, and are refused over HTTP. No version is lost.
+    """
+    from repertory.http.caller import call, path
+
+    with waiting(f"the model of {data_type} is retired"):
+        answer = asyncio.run(call(url, "DELETE", path("models", data_type)))
+    if "version" in answer:
+        _say_state(answer)
+    elif answer["state"] == "RETIRED":
+        say(f"RETIRED {data_type}: no model of it served")
+    else:
+        say(f"{answer['state']} {data_type}: it is retired as soon as the node comes to it")

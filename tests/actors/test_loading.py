@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from repertory.actors.loading import Loaded, Loader, LoadFailed, Restored, Result
-from repertory.actors.messages import StageModel
+from repertory.actors.loading import Cleared, Loaded, Loader, LoadFailed, Restored, Result
+from repertory.actors.messages import ClearStage, StageModel
 from repertory.models.model import Columns, Model, Outcomes, Signature, Task
 
 Stager = Callable[[int], StageModel]
@@ -139,6 +139,38 @@ def test_a_corrupt_snapshot_alone_is_reported_and_not_used(
     assert isinstance(restored, Restored)
     assert len(restored.faults) == 1
     assert not only.exists()  # set aside
+
+
+def test_of_a_retired_model_only_the_mark_is_restored(
+    tmp_path: Path, loader: Loader, stager: Stager
+) -> None:
+    saved(tmp_path, stager(5))
+    loader.clear(ClearStage("wine", 6, 77))
+    loader.restore()
+    assert results(loader, 3) == [*[Cleared(ClearStage("wine", 6, 77))] * 2, Restored()]
+    assert len(list((tmp_path / "snapshots" / "wine").iterdir())) == 1
+
+
+def test_when_the_mark_is_corrupt_no_retired_model_comes_back(
+    tmp_path: Path, loader: Loader, stager: Stager
+) -> None:
+    saved(tmp_path, stager(5))
+    loader.clear(ClearStage("wine", 6, 77))
+    results(loader)
+    flip_a_bit(next((tmp_path / "snapshots" / "wine").glob("*.snapshot")))
+    loader.restore()
+    [restored] = results(loader)
+    assert isinstance(restored, Restored)
+    assert len(restored.faults) == 1
+
+
+def test_a_mark_that_cannot_be_written_does_not_stop_a_retirement(tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "wine").write_text("a file, where a folder is due")
+    loader = Loader("wine", tmp_path / "snapshots")
+    loader.clear(ClearStage("wine", 6, 77))
+    assert results(loader) == [Cleared(ClearStage("wine", 6, 77))]
+    loader.close()
 
 
 def test_a_snapshot_of_a_model_that_no_longer_opens_is_reported(

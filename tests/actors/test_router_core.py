@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from repertory.actors.frames import Frame
-from repertory.actors.messages import ModelStaged, StagingFailed
+from repertory.actors.messages import ClearStage, ModelStaged, StagingFailed
 from repertory.actors.router_core import RouterCore, Send, Stage
 from repertory.actors.target import FATAL_ATTEMPTS
 from repertory.config import DataType
@@ -318,6 +318,30 @@ def test_what_a_vanished_client_had_queued_is_not_scored(world: World) -> None:
     world.core.closed(FACE)
     world.core.serving_up("wine", ACTOR)
     assert [send.payload for send in world.out()] == [b"records 2"]
+
+
+def test_a_retirement_is_staged_like_a_model_and_said_again_to_each_new_actor(up: World) -> None:
+    up.keeper_up()
+    up.ask("clear", 9, peer=KEEPER, data_type="wine", position=7, since_ms=5)
+    assert up.stagings() == [7]
+    up.core.staged(ModelStaged("wine", 7, 5))
+    [told] = up.out()
+    assert (told.peer, answer(told)["staged"]) == (KEEPER, True)
+    up.core.closed(ACTOR)
+    up.core.serving_up("wine", ACTOR + 1)
+    assert up.core.unacknowledged() == [ClearStage("wine", 7, 5)]
+
+
+def test_a_model_that_fails_after_a_retirement_leaves_the_stage_empty(up: World) -> None:
+    up.keeper_up()
+    up.ask("clear", 9, peer=KEEPER, data_type="wine", position=7, since_ms=5)
+    up.core.staged(ModelStaged("wine", 7, 5))
+    up.ask("stage", 10, peer=KEEPER, **staging(8))
+    up.core.staged(StagingFailed("wine", 8, "no"))
+    up.stagings()
+    up.core.closed(ACTOR)
+    up.core.serving_up("wine", ACTOR + 1)
+    assert up.stagings() == [7]
 
 
 # --- questions

@@ -17,7 +17,14 @@ from thespian.actors import ActorAddress, WatchMessage
 from repertory.actors import serving as serving_module
 from repertory.actors.batch import RecordFailed, Value, decode_outcomes, encode_records
 from repertory.actors.frames import Frame, FrameReader, encode_frame
-from repertory.actors.messages import ModelStaged, StageModel, StagingFailed, StartServing
+from repertory.actors.loading import Loader
+from repertory.actors.messages import (
+    ClearStage,
+    ModelStaged,
+    StageModel,
+    StagingFailed,
+    StartServing,
+)
 from repertory.actors.serving import ModelServingActor
 from repertory.config import NodePaths, parse_config
 from repertory.errors import FailureCode
@@ -86,24 +93,34 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def make_world(tmp_path: Path) -> Iterator[Callable[[], World]]:
     kept = {number: signal.getsignal(number) for number in FATAL}
-    made = World(tmp_path)
-    yield made
-    made.close()
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(contextlib.closing(World(tmp_path)))
     structlog.reset_defaults()
     for number, handler in kept.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def world(make_world: Callable[[], World]) -> World:
+    return make_world()
 
 
 Answers = Callable[[int], list[Frame]]
 
 
 @pytest.fixture
-def answers(world: World, wait_for: Waiter) -> Answers:
+def answers(world: World, answers_of: Callable[[World, int], list[Frame]]) -> Answers:
     """Return what waits for so many answers, and returns them by correlation id."""
+    return lambda count: answers_of(world, count)
 
-    def answers(count: int) -> list[Frame]:
+
+@pytest.fixture
+def answers_of(wait_for: Waiter) -> Callable[[World, int], list[Frame]]:
+    """Return what waits for so many answers of a world's actor."""
+
+    def answers(world: World, count: int) -> list[Frame]:
         def there() -> bool:
             world.turn()
             return len(world._frames) >= count
@@ -270,6 +287,82 @@ def test_a_version_that_is_on_stage_is_acknowledged_again_at_once(
     serving.actor.receiveMessage(stager(4), ROUTER)
     positions = [getattr(message, "position", None) for message in serving.actor.sent]
     assert positions == [5, 4]
+
+
+def done(world: World, position: int) -> Callable[[], bool]:
+    """Return what tells whether the router was told that a position is done."""
+
+    def told() -> bool:
+        world.turn()
+        return position in [getattr(message, "position", None) for message in world.actor.sent]
+
+    return told
+
+
+def test_a_retired_model_is_dropped_and_what_comes_is_told_so(
+    serving: World, answers: Answers, wait_for: Waiter
+) -> None:
+    serving.actor.receiveMessage(ClearStage("wine", 6, 1000), ROUTER)
+    wait_for(done(serving, 6))
+    serving.ask(batch(1, wine(3)))
+    [refused] = answers(1)
+    assert code(refused) == FailureCode.NO_MODEL
+    assert b"was retired at 1970-01-01T00:00:01Z" in refused.payload
+
+
+def test_a_later_model_serves_where_one_was_retired(
+    serving: World, answers: Answers, stager: Stager, wait_for: Waiter
+) -> None:
+    serving.actor.receiveMessage(ClearStage("wine", 6, 1000), ROUTER)
+    serving.actor.receiveMessage(stager(7), ROUTER)
+    wait_for(done(serving, 7))
+    serving.ask(batch(1, wine(1)))
+    assert values(answers(1)) == [[Value(17)]]
+
+
+def test_a_model_that_is_opened_while_it_is_retired_does_not_serve(
+    serving: World, answers: Answers, stager: Stager, wait_for: Waiter
+) -> None:
+    serving.actor.receiveMessage(stager(6), ROUTER)
+    serving.actor.receiveMessage(ClearStage("wine", 7, 1000), ROUTER)
+    wait_for(done(serving, 6))
+    wait_for(done(serving, 7))
+    serving.ask(batch(1, wine(1)))
+    assert code(answers(1)[0]) == FailureCode.NO_MODEL
+
+
+def test_a_retirement_older_than_the_model_is_done_already(
+    serving: World, answers: Answers, wait_for: Waiter
+) -> None:
+    serving.actor.receiveMessage(ClearStage("wine", 4, 1000), ROUTER)
+    wait_for(done(serving, 4))
+    serving.ask(batch(1, wine(1)))
+    assert values(answers(1)) == [[Value(15)]]
+
+
+def test_a_retirement_waits_for_the_snapshot_which_may_be_newer(
+    tmp_path: Path, make_world: Callable[[], World], stager: Stager, wait_for: Waiter
+) -> None:
+    loader = Loader("wine", tmp_path / "data" / "a" / "snapshots")
+    loader.save(stager(8), 77)
+    loader.close()
+    world = make_world()
+    world.actor.receiveMessage(ClearStage("wine", 6, 1000), ROUTER)
+    wait_for(done(world, 6))
+    stage = world.actor._stage
+    assert stage is not None
+    assert (stage.position, stage.retired_json()) == (8, None)
+
+
+def test_a_restarted_actor_knows_that_its_model_is_retired(
+    tmp_path: Path, make_world: Callable[[], World], answers_of: Callable[[World, int], list[Frame]]
+) -> None:
+    loader = Loader("wine", tmp_path / "data" / "a" / "snapshots")
+    loader.clear(ClearStage("wine", 6, 1000))
+    loader.close()
+    world = make_world()
+    world.ask(batch(1, wine(3)))
+    assert b"was retired at 1970-01-01T00:00:01Z" in answers_of(world, 1)[0].payload
 
 
 def test_the_state_names_the_version_and_the_node(serving: World, answers: Answers) -> None:

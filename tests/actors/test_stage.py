@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from repertory.actors.batch import RecordFailed, Value, decode_columns, decode_outcomes
-from repertory.actors.messages import StageModel
+from repertory.actors.messages import ClearStage, StageModel
 from repertory.actors.stage import Stage
 from repertory.config import DataType
 from repertory.errors import FailureCode, NoModel
@@ -145,6 +145,22 @@ def test_a_swap_hands_back_the_model_that_leaves_and_starts_counting_anew(stage:
     [reply] = stage.score([[wine(1, 1)]], json=False)
     assert decode_outcomes(reply, 1) == [Value(102)]
     assert (stage.swaps, stage.position) == (2, 2)
+
+
+def test_a_cleared_stage_says_since_when_it_is_empty(stage: Stage) -> None:
+    model = Adds(0)
+    stage.swap(update(1), model)
+    assert stage.clear(ClearStage("wine", 2, 1_700_000_000_000)) is model
+    with pytest.raises(NoModel, match=r"of 'wine' was retired at 2023-11-14T22:13:20Z .*roll back"):
+        stage.score([[wine(3, 9)]], json=False)
+    assert (stage.model_json(), stage.position) == (None, 2)
+    assert stage.retired_json() == {"at": 1_700_000_000_000, "position": 2}
+
+
+def test_a_later_model_ends_a_retirement(stage: Stage) -> None:
+    stage.clear(ClearStage("wine", 2, 1000))
+    assert stage.swap(update(3), Adds(0)) is None
+    assert (stage.retired_json(), stage.position) == (None, 3)
 
 
 def test_the_state_counts_records_and_errors(stage: Stage) -> None:

@@ -100,6 +100,27 @@ async def test_an_old_version_serves_again(call: Any, publish: Any, model: Any) 
     assert await serves(call, old)
 
 
+async def test_a_retired_model_serves_no_more_until_one_is_rolled_back_to(
+    call: Any, serving: Any, wine: Any
+) -> None:
+    gone = await call("DELETE", "/models/wine")
+    assert (gone.status, gone.body["state"]) == (200, "RETIRED")
+    assert gone.body["version"] == serving["version"]
+    replies = [await call("GET", "/state/wine"), await call("POST", "/score/wine", json=wine(9))]
+    assert [reply.status for reply in replies] == [503] * 2
+    assert all("'wine' was retired at " in reply.body["error"] for reply in replies)
+    assert (await call("GET", "/models")).body == {"models": []}
+    assert (await call("GET", "/models/wine/versions")).body["versions"][0]["state"] == "RETIRED"
+    await call("POST", "/models/wine/rollback", json={"version": serving["version"]})
+    assert await serves(call, serving)
+
+
+async def test_what_does_not_serve_can_be_retired_any_number_of_times(call: Any) -> None:
+    for _ in range(2):
+        reply = await call("DELETE", "/models/cider")
+        assert (reply.status, reply.body) == (200, {"dataType": "cider", "state": "RETIRED"})
+
+
 async def test_versions_are_listed_with_states_times_and_reasons(call: Any, serving: Any) -> None:
     reply = await call("GET", "/models/wine/versions")
     assert reply.body["dataType"] == "wine"
@@ -130,8 +151,9 @@ async def test_unknown_data_types_are_named(call: Any, publish: Any, model: Any)
         await publish(model(0), dataType="beer"),
         await call("GET", "/models/beer/versions"),
         await call("POST", "/models/beer/rollback", json={"version": 1}),
+        await call("DELETE", "/models/beer"),
     ]
-    assert [reply.status for reply in replies] == [404] * 3
+    assert [reply.status for reply in replies] == [404] * 4
     assert all("'beer'" in reply.body["error"] for reply in replies)
 
 

@@ -137,11 +137,17 @@ def test_a_retired_data_type_has_nothing_on_stage(catalog: Catalog) -> None:
     take(catalog, 1, LOADING, WARM, SERVING)
     catalog.put_on_stage("wine", 1, position=1)
     retired = catalog.retire("wine", position=2)
-    assert retired == catalog.retirement("wine") == Retirement("wine", 2, 5, 1)
+    assert retired == catalog.retirement("wine") == Retirement("wine", 2, 6, 1)
     assert (catalog.serving("wine"), catalog.on_stage("wine")) == (None, None)
     model = catalog.get("wine", 1)
     assert (model.state, model.retired_ms) == (RETIRED, 5)
     assert model.reason == "the model of 'wine' was retired (journal position 2)"
+
+
+def test_what_is_retired_again_is_so_since_the_first_time(catalog: Catalog) -> None:
+    take(catalog, 1, LOADING, WARM, SERVING)
+    first = catalog.retire("wine", position=2)
+    assert catalog.retire("wine", position=3) == replace(first, position=3)
 
 
 def test_a_later_version_brings_a_retired_data_type_back(catalog: Catalog) -> None:
