@@ -1,6 +1,8 @@
 """`repertory dead-letters`, on letters that the Kafka face's own code wrote to a real broker."""
 
 import itertools
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +15,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from repertory.actors.batch import ModelRef
+from repertory.actors.local_node import wait_until
 from repertory.cli import main
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 from repertory.protos.winerecord_pb2 import WineRecord
+from repertory.streams.dead_letter_topic import READ_AT_MOST
 from repertory.streams.dead_letters import Place, letter_headers, letter_value
 from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.record import Headers
@@ -26,7 +30,7 @@ from repertory.streams.record import Headers
 ROOT = Path(__file__).parent.parent.parent
 PARTITIONS = 3
 FOREST = ModelRef("forest", 3, "ab" * 32)
-HOUR_MS = 3_600_000
+FLOOD = 30_000
 _numbers = itertools.count()
 
 
@@ -107,6 +111,23 @@ class Graveyard:
         )
         assert self._producer.flush(10) == 0
         return f"{reports[0].partition()}/{reports[0].offset()}"
+
+    def flood(self) -> int:
+        """Write many letters, and return how many."""
+        place = Place(self.topic("wine"), 0, 0)
+        why: dict[str, Any] = {"code": "internal", "reason": "", "source": place}
+        headers = letter_headers(None, **why, data_type="wine", model=None, failed_ms=1)
+        for number in range(FLOOD):
+            self._producer.produce(self.topic("dead"), b"", headers=headers, partition=number % 2)
+        assert self._producer.flush(20) == 0
+        return FLOOD
+
+    def count(self, name: str) -> int:
+        """Return how many messages a topic has."""
+        places = {
+            TopicPartition(self.topic(name), n): OffsetSpec.latest() for n in range(PARTITIONS)
+        }
+        return sum(each.result().offset for each in self._admin.list_offsets(places).values())
 
     def run(self, *arguments: str) -> Result:
         command = ["dead-letters", arguments[0], "--config", str(self.config), *arguments[1:]]
@@ -357,6 +378,24 @@ def test_chosen_letters_and_then_the_rest_are_each_sent_once(graveyard: Graveyar
         graveyard.ok("replay", *choice)
     values = [int(each.value or b"") for each in graveyard.read("wine")]
     assert sorted(values) == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("end", "most_again"), [(signal.SIGINT, 0), (signal.SIGKILL, READ_AT_MOST)]
+)
+def test_a_replay_that_is_ended_goes_on_where_it_was(
+    end: signal.Signals, most_again: int, graveyard: Graveyard, command: Path
+) -> None:
+    count = graveyard.flood()
+    arguments = ["dead-letters", "replay", "--all", "--config", str(graveyard.config)]
+    replaying = subprocess.Popen([command, *arguments], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: graveyard.count("wine") > 0, "some are sent")
+    replaying.send_signal(end)
+    _, said = replaying.communicate(timeout=30)
+    assert end == signal.SIGKILL or "the same command goes on from here" in said
+    assert 0 < graveyard.count("wine") < count
+    graveyard.ok("replay", "--all")
+    assert count <= graveyard.count("wine") <= count + most_again
 
 
 def test_a_dry_run_sends_and_remembers_nothing(graveyard: Graveyard) -> None:
