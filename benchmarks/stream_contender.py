@@ -1,0 +1,106 @@
+"""A contender: how it is started, told, and ended."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.stream_job import VARIABLE, Job, environment
+from benchmarks.stream_processes import with_job
+from benchmarks.stream_workloads import ROOT
+
+from repertory.actors.lifeline import die_with_parent
+
+_TAIL = 3000  # bytes of a log that are shown
+_END_SECONDS = 15.0  # an orderly end may take
+
+
+class ContenderFailed(Exception):
+    """A contender did not do its job; the message ends with its log's tail."""
+
+
+class Running:
+    """A contender at work."""
+
+    def __init__(self, log: Path, alive: Callable[[], bool]) -> None:
+        self._log = log
+        self._alive = alive
+
+    def check(self) -> None:
+        """Raise ContenderFailed if it has ended."""
+        if not self._alive():
+            raise self.failed("it has ended")
+
+    def failed(self, why: str) -> ContenderFailed:
+        """Return the error that tells why, with the end of the log."""
+        text = (
+            self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.exists() else ""
+        )
+        return ContenderFailed(f"{why}; its log ends:\n{text}")
+
+
+Start = Callable[[Job], AbstractContextManager[Running]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One subject of the benchmark, with one guarantee."""
+
+    name: str
+    title: str
+    exactly_once: bool
+    start: Start
+    versions: Callable[[], str]
+
+    @property
+    def guarantee(self) -> str:
+        """What it promises for each record."""
+        return "exactly-once" if self.exactly_once else "at-least-once"
+
+
+def program(command: Callable[[], list[str]], *, copies: int = 1) -> Start:
+    """Return what runs a program that finds its job in the environment."""
+
+    @contextmanager
+    def start(job: Job) -> Iterator[Running]:
+        log = Path(job.folder) / "contender.log"
+        variables = {VARIABLE: str(job.file), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+        variables["PYTHONUNBUFFERED"] = "1"
+        with log.open("ab") as output, environment(variables):
+            processes = [
+                subprocess.Popen(
+                    command(),
+                    cwd=job.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,  # Ctrl-C is for the harness
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
+                )
+                for _ in range(copies)
+            ]
+        try:
+            yield Running(log, lambda: all(process.poll() is None for process in processes))
+        finally:
+            _end(processes, job)
+
+    return start
+
+
+def _end(processes: list[subprocess.Popen[bytes]], job: Job) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _END_SECONDS
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, deadline - time.monotonic()))
+        process.kill()
+        process.wait()
+    for pid in with_job(job.file)():  # what a program left behind
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,169 @@
+"""One contender on one workload, once: its rate and what that costs, then its latency."""
+
+import math
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks.stream_broker import Broker, fill
+from benchmarks.stream_contender import Contender
+from benchmarks.stream_load import Latency, open_loop
+from benchmarks.stream_rate import (
+    Counter,
+    InputUsedUp,
+    Measured,
+    Say,
+    measure_rate,
+    wait_for,
+)
+from benchmarks.stream_stage import Stock, job_for
+from benchmarks.stream_workloads import Workload
+
+LOAD = 0.5
+"""Part of a contender's own rate at which its latency is measured."""
+PROBES = 200  # records whose results tell that a contender is up
+_LATENCY_WARMUP = 0.5  # of the warm-up for the rate: no backlog has to be worked off
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long is measured, in seconds."""
+
+    seconds: float
+    warmup: float
+    latency_seconds: float
+    """0: latency is not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one trial gave. Without a failure, all numbers are there but those of the latency."""
+
+    round: int
+    workload: str
+    contender: str
+    failure: str | None = None
+    rate: float = math.nan
+    seconds: float = math.nan
+    cpu_per_100k: float = math.nan
+    broker_cpu_per_100k: float = math.nan
+    peak_mb: float = math.nan
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    missing: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes; an endless latency, which JSON does not know, is text."""
+        return {
+            key: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        """Take back `as_json`."""
+        texts = {"inf": math.inf, "nan": math.nan}
+        return cls(**{key: texts.get(str(value), value) for key, value in document.items()})
+
+
+class Trials:
+    """Runs trials on one broker."""
+
+    def __init__(self, broker: Broker, folder: Path, length: Length, say: Say) -> None:
+        self._broker = broker
+        self._folder = folder
+        self._length = length
+        self._say = say
+        self._stocks: dict[str, Stock] = {}
+
+    def run(self, number: int, workload: Workload, contender: Contender) -> Result:
+        """Run a trial. Raises ContenderFailed."""
+        measured = self._rate(workload, contender)
+        span = measured.span
+        per_100k = 100_000 / span.records
+        latency = None
+        if self._length.latency_seconds:
+            latency = self._latency(workload, contender, span.rate * LOAD)
+        return Result(
+            round=number,
+            workload=workload.name,
+            contender=contender.name,
+            rate=span.rate,
+            seconds=span.seconds,
+            cpu_per_100k=span.cpu * per_100k,
+            broker_cpu_per_100k=span.broker_cpu * per_100k,
+            peak_mb=measured.peak_memory / 1e6,
+            p50_ms=latency.p50 if latency else None,
+            p99_ms=latency.p99 if latency else None,
+            missing=latency.missing if latency else 0,
+        )
+
+    def _rate(self, workload: Workload, contender: Contender) -> Measured:
+        if (stock := self._stocks.get(workload.name)) is None:
+            stock = self._stocks[workload.name] = Stock(self._broker, workload)
+            self._have(stock, int(workload.guess * (self._length.seconds + self._length.warmup)))
+        while True:
+            try:
+                return self._try_rate(workload, contender, stock)
+            except InputUsedUp:
+                self._have(stock, 2 * stock.count)
+
+    def _have(self, stock: Stock, count: int) -> None:
+        stock.have(count, lambda done: self._say(f"laying in {count:,} records: {done:,}"))
+
+    def _try_rate(self, workload: Workload, contender: Contender, stock: Stock) -> Measured:
+        with job_for(
+            contender,
+            workload,
+            broker=self._broker,
+            records=stock.topic,
+            folder=self._folder,
+        ) as job:
+            counter = Counter(self._broker, contender, job)
+            try:
+                with contender.start(job) as running:
+                    return measure_rate(
+                        running,
+                        counter,
+                        job=job,
+                        broker=self._broker,
+                        available=stock.count,
+                        warmup=self._length.warmup,
+                        seconds=self._length.seconds,
+                        say=self._say,
+                    )
+            finally:
+                counter.close()
+
+    def _latency(self, workload: Workload, contender: Contender, rate: float) -> Latency:
+        topic = f"{workload.name}-{uuid.uuid4().hex[:8]}"
+        self._broker.create(topic)
+        values = workload.records()
+        try:
+            with (
+                job_for(
+                    contender, workload, broker=self._broker, records=topic, folder=self._folder
+                ) as job,
+                contender.start(job) as running,
+                open_loop(
+                    self._broker.bootstrap,
+                    records_topic=topic,
+                    results_topic=job.results,
+                    committed=contender.exactly_once,
+                ) as loop,
+            ):
+                self._say("starting")
+                fill(self._broker.bootstrap, topic, values, PROBES, lambda _: None)
+                counter = Counter(self._broker, contender, job)
+                wait_for(counter, PROBES, running)
+                counter.close()
+                warmup = self._length.warmup * _LATENCY_WARMUP
+                seconds = self._length.latency_seconds
+                loop.start(values, rate=rate, warmup=warmup, seconds=seconds)
+                self._say(f"latency at {rate:,.0f} records/s")
+                while (latency := loop.latency()) is None:
+                    running.check()
+                return latency
+        finally:
+            self._broker.delete(topic)
