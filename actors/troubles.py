@@ -1,7 +1,8 @@
 """What keeps a process from its work, told to its router for as long as it lasts."""
 
 import asyncio
-import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 
@@ -38,10 +39,23 @@ class Troubles:
     def __bool__(self) -> bool:
         return bool(self._sentences)
 
-    async def tell(self, router: RouterClient) -> None:
-        """Tell the router, at each change and once a second, until cancelled."""
+    async def tell(
+        self, router: RouterClient, report: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
+        """Tell the router, with what is to be reported besides, until cancelled.
+
+        At each change, as soon as there is a new router, and once a second.
+        """
         while True:
-            router.tell("report", troubles=list(self._sentences.values()))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), TELL_SECONDS)
+            await router.connected.wait()
+            router.tell("report", troubles=list(self._sentences.values()), **report())
+            lost = asyncio.create_task(router.lost.wait())
+            changed = asyncio.create_task(self._changed.wait())
+            try:
+                await asyncio.wait(
+                    (lost, changed), timeout=TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                lost.cancel()
+                changed.cancel()
             self._changed.clear()

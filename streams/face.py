@@ -3,18 +3,20 @@
 import asyncio
 import os
 import sys
+from typing import Any
 
 import structlog
 
 from repertory.actors.client import RouterClient
 from repertory.actors.process import NodeProcess, run_process
+from repertory.actors.troubles import Troubles
 from repertory.config import MEBIBYTE, ClusterConfig
 from repertory.errors import RepertoryError
+from repertory.streams.lanes import record_topics
 from repertory.streams.models_in import ModelIntake
-from repertory.streams.record_stream import RecordStream, record_topics
-from repertory.streams.topics import NewTopicSpec, wait_for_topics
+from repertory.streams.record_stream import RecordStream
+from repertory.streams.topics import NewTopicSpec, TopicWatch
 
-REPORT_SECONDS = 1.0
 # The supervisor kills a face three seconds after it asked it to end. A broker that is away can
 # keep librdkafka from ending for longer; nothing is lost then, what is not committed is read again.
 END_SECONDS = 2.7
@@ -31,30 +33,60 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
 
     1. Wait for the brokers and the topics. 2. Read, score and write, and take models in. 3. Stop:
     finish what is in flight, commit, leave. Ends the process with 1 when only a new one can go on.
+    The router is told throughout how it goes.
     """
-    kafka = process.config.kafka
-    topics = await wait_for_topics(kafka, wanted_topics(process.config), stop)
-    if topics is None:
-        return
     client = RouterClient(process.paths.router_door, role="streams")
+    face = _Face(process, client)
     failures: list[str] = []
     try:
         async with client, asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(face.tell())
             watchdog = tasks.create_task(_end_in_time(stop))
-            stream = RecordStream(process.config, client, node=process.node, topics=topics)
-            reporting = tasks.create_task(_report(client, stream))
-            async with asyncio.TaskGroup() as work:
-                work.create_task(stream.run(stop))
-                if takes_models(process.config):
-                    intake = ModelIntake(process, client, topics[kafka.dead_letters_topic])
-                    work.create_task(intake.run(stop))
-            reporting.cancel()
+            await face.run(stop)
+            telling.cancel()
             watchdog.cancel()
     except* RepertoryError as group:
         failures += _messages(group)
     if failures:
         log.error("a new process goes on from what is committed", why="; ".join(failures))
         sys.exit(1)
+
+
+class _Face:
+    def __init__(self, process: NodeProcess, client: RouterClient) -> None:
+        self._process = process
+        self._client = client
+        self._troubles = Troubles()
+        self._stream: RecordStream | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        config = self._process.config
+        watch = TopicWatch(config.kafka, wanted_topics(config), self._troubles)
+        topics = await watch.ready(stop)
+        if topics is None:
+            return
+        self._stream = RecordStream(
+            config, self._client, node=self._process.node, topics=topics, troubles=self._troubles
+        )
+        async with asyncio.TaskGroup() as work:
+            watching = work.create_task(watch.run())
+            async with asyncio.TaskGroup() as streams:
+                streams.create_task(self._stream.run(stop))
+                if takes_models(config):
+                    dead_letters = topics[config.kafka.dead_letters_topic]
+                    intake = ModelIntake(self._process, self._client, dead_letters)
+                    streams.create_task(intake.run(stop))
+            watching.cancel()
+
+    async def tell(self) -> None:
+        """Tell the router how it goes, until cancelled."""
+        await self._troubles.tell(self._client, self._report)
+
+    def _report(self) -> dict[str, Any]:
+        if self._stream is None:
+            return {}
+        self._client.tell("metrics", exposition=self._stream.exposition())
+        return self._stream.report()
 
 
 def wanted_topics(config: ClusterConfig) -> dict[str, NewTopicSpec]:
@@ -79,13 +111,6 @@ def _messages(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         return [message for each in error.exceptions for message in _messages(each)]
     return [str(error)]
-
-
-async def _report(client: RouterClient, stream: RecordStream) -> None:
-    while True:
-        client.tell("report", **stream.report())
-        client.tell("metrics", exposition=stream.exposition())
-        await asyncio.sleep(REPORT_SECONDS)
 
 
 async def _end_in_time(stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +21,8 @@ READ_SECONDS = 0.05
 # A process that died is back in a second or two and takes its partitions up again at once, since
 # it comes with the same instance id; this is for one that does not come back.
 SESSION_MS = 6000
+# A consumer that has had no place in its group for this long is in trouble.
+JOIN_SECONDS = 15.0
 # What the brokers' answers are waited for when partitions are given up.
 REVOKE_SECONDS = 3.0
 
@@ -56,6 +59,9 @@ class Source:
         self._committing = False
         self._ends: dict[Place, tuple[int, int]] = {}  # end of the log, and what is committed
         self._reachable = True
+        self._group = kafka.group_id
+        self._steady = time.monotonic()  # when it was last seen to have its place in the group
+        self._last_error = ""
         self._complained: set[int] = set()
         self._fatal: str | None = None
         self.rebalances = 0
@@ -114,6 +120,15 @@ class Source:
             log.warning("a commit could not be begun", why=str(error))
         else:
             self._committing = True
+
+    def trouble(self) -> str | None:
+        """Return what keeps the consumer from its work; None when nothing does, for long."""
+        if not self._reachable:
+            return f"no broker answers the consumer: {self._last_error or 'no connection'}"
+        if time.monotonic() - self._steady > JOIN_SECONDS:
+            why = self._last_error or "the brokers do not answer its requests to join"
+            return f"the consumer is not in its group {self._group}: {why}"
+        return None
 
     def lag(self) -> dict[Place, int]:
         """Return how many records of each claim are not done, as far as is known."""
@@ -189,6 +204,8 @@ class Source:
         self._loop.call_soon_threadsafe(self._committed, offsets)
 
     def _error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._last_error = error.str()
         if is_fatal(error):
             self._fatal = error.str()
         elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
@@ -204,6 +221,10 @@ class Source:
             self._reachable = reachable
             self._complained.clear()
             log.warning("the brokers are back" if reachable else "no broker answers; waiting")
+        group = statistics.get("cgrp", {})
+        if reachable and group.get("join_state") == "steady":
+            self._steady = time.monotonic()
+            self._last_error = ""
         self._ends = {
             (topic, int(number)): (partition["hi_offset"], partition["committed_offset"])
             for topic, facts in statistics["topics"].items()
@@ -244,6 +265,7 @@ def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, An
         "queued.min.messages": 10_000,
         "queued.max.messages.kbytes": 16 * 1024,
         "reconnect.backoff.max.ms": 1000,
+        "topic.metadata.refresh.interval.ms": 10_000,  # topics that are made anew
         "log_level": 2,  # this class tells when brokers come and go
         **kafka.client_properties(),
         "group.id": group,

@@ -1,20 +1,23 @@
-"""The topics that a face needs: made when missing, waited for while no broker answers."""
+"""The topics that a face needs: made when missing, waited for, and watched."""
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from repertory.actors.troubles import Troubles
 from repertory.config import Kafka
 from repertory.errors import RepertoryError
 
 ANSWER_SECONDS = 2.0  # of patience with one question, so that a stop is heeded soon
 RETRY_SECONDS = 1.0
+WATCH_SECONDS = 3.0
 DEFAULT_MAX_BYTES = 1_048_588  # Kafka's own, when it may not be asked for
 
 log = structlog.get_logger(__name__)
@@ -40,30 +43,57 @@ class NewTopicSpec:
     config: Mapping[str, str]
 
 
-async def wait_for_topics(
-    kafka: Kafka, wanted: Mapping[str, NewTopicSpec], stop: asyncio.Event
-) -> dict[str, Topic] | None:
-    """Return the facts of the topics `wanted`, once they are all there; None when stopped first.
+class TopicWatch:
+    """Looks after the topics `wanted`, and notes as a trouble when something is wrong with them.
 
-    Missing ones are created if kafka.create_topics. Each new reason for waiting is logged once.
+    Missing ones are created if kafka.create_topics.
     """
-    admin = AdminClient(
-        {**kafka.client_properties(), "log_level": 2, "reconnect.backoff.max.ms": 1000}
-    )
-    said = ""
-    while not stop.is_set():
-        try:
-            topics = await asyncio.to_thread(prepare_topics, admin, kafka, wanted)
-        except TopicsNotReady as error:
-            if str(error) != said:
-                said = str(error)
-                log.warning("waiting for Kafka", why=said)
+
+    def __init__(
+        self, kafka: Kafka, wanted: Mapping[str, NewTopicSpec], troubles: Troubles
+    ) -> None:
+        self._kafka = kafka
+        self._wanted = wanted
+        self._troubles = troubles
+        self._cause = ""  # what librdkafka said last
+        properties: dict[str, Any] = {"log_level": 2, "reconnect.backoff.max.ms": 1000}
+        properties |= {**kafka.client_properties(), "error_cb": self._note}
+        self._admin = AdminClient(properties)
+
+    async def ready(self, stop: asyncio.Event) -> dict[str, Topic] | None:
+        """Return the facts of the topics, once they are all there; None when stopped first."""
+        while not stop.is_set():
+            topics = await self._look()
+            if topics is not None:
+                found = {name: topic.partitions for name, topic in topics.items()}
+                log.info("the topics are there", topics=found)
+                return topics
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
-            continue
-        log.info("the topics are there", topics={name: t.partitions for name, t in topics.items()})
+        return None
+
+    async def run(self) -> None:
+        """Keep looking, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._look()
+
+    async def _look(self) -> dict[str, Topic] | None:
+        try:
+            topics = await asyncio.to_thread(prepare_topics, self._admin, self._kafka, self._wanted)
+        except TopicsNotReady as error:
+            # librdkafka tells the cause (refused, not authorised, …) apart from the failure.
+            self._admin.poll(0)
+            cause = f" ({self._cause})" if self._cause and self._cause not in str(error) else ""
+            self._troubles.note("topics", f"{error}{cause}")
+            return None
+        self._cause = ""
+        self._troubles.note("topics", None)
         return topics
-    return None
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._cause = error.str()
 
 
 def prepare_topics(
