@@ -133,19 +133,19 @@ class KafkaJournal:
     def trouble(self) -> str | None:
         """Return what keeps the topic from being a journal, or silences its brokers, or None.
 
-        Asks a broker: at once after a `read` found them silent, and else every ten seconds.
+        Asks a broker every ten seconds; while there is trouble, or `read` found them silent, every
+        second. Takes a few seconds when they are silent.
         """
-        if self._peek.silence() > QUIET_SECONDS:
-            return str(self._peek.silent())
+        silent = self._peek.silence() > QUIET_SECONDS
         age = time.monotonic() - self._examined
-        if age > (CHECK_SECONDS if self._fault is None else MEND_SECONDS):
+        if age > (MEND_SECONDS if silent or self._fault else CHECK_SECONDS):
             try:
                 examine_topic(self._properties, self._topic)
                 self._fault = None
             except JournalError as error:
                 self._fault = str(error)
             self._examined = time.monotonic()
-        return self._fault
+        return self._fault or (str(self._peek.silent()) if silent else None)
 
     def close(self) -> None:
         """Leave the brokers. Idempotent."""

@@ -44,7 +44,6 @@ class Peek:
         self._properties = dict(properties)
         self._silent_since: float | None = None  # when a broker first did not answer
         self._trouble = ""  # what librdkafka said last
-        self._code: int = KafkaError.NO_ERROR
         self._consumer = Consumer(
             {**properties, **CONSUMER, "fetch.wait.max.ms": 10, "error_cb": self._note},
             logger=logging.getLogger(__name__),
@@ -63,7 +62,7 @@ class Peek:
             self._consumer.poll(0)  # lets librdkafka tell the cause: refused, not authorised, …
             self._silent_since = self._silent_since or time.monotonic()
             return None
-        self._silent_since, self._code = None, KafkaError.NO_ERROR
+        self._silent_since = None
         return ends
 
     def silence(self) -> float:
@@ -72,9 +71,9 @@ class Peek:
 
     def silent(self) -> JournalError:
         """Return the error that says so."""
-        hint = _HINTS.get(self._code, "start the brokers, or mend kafka.bootstrap_servers")
         return JournalError(
-            f"{self._where}: no answer for {self.silence():.0f} s ({self._trouble}); {hint}"
+            f"{self._where}: no answer for {self.silence():.0f} s ({self._trouble}); start the"
+            " brokers, or mend kafka.bootstrap_servers"
         )
 
     def message(self, offset: int) -> Message | None:
@@ -129,23 +128,7 @@ class Peek:
         )
 
     def _note(self, error: KafkaError) -> None:
-        if self._code in _HINTS and error.code() in _CONSEQUENCES:
-            return  # the cause is known already
-        self._code, self._trouble = error.code(), error.str()
-
-
-# What follows from other errors, and is told after them.
-_CONSEQUENCES = frozenset(
-    {KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TRANSPORT}
-)
-
-_GONE = "the topic is gone: restore it, or start over with another topic and another data_dir"
-_HINTS = {
-    KafkaError._AUTHENTICATION: "mend kafka.properties and kafka.password",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: _GONE,
-    KafkaError._UNKNOWN_TOPIC: _GONE,
-    KafkaError._UNKNOWN_PARTITION: _GONE,
-}
+        self._trouble = error.str()
 
 
 def offset_of(message: Message) -> int:

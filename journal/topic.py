@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from repertory.errors import JournalError
 
 ANSWER_SECONDS = 10.0  # how long a broker may take to answer a question about a topic
+GLANCE_SECONDS = 2.0  # … when it is asked again and again
 
 # Model versions are offsets, and a roll back may go to any of them: nothing may ever be removed.
 # Compaction keeps the newest message of each key, and the keys are not ours to choose: whoever
@@ -22,11 +23,13 @@ _log = structlog.get_logger(__name__)
 
 
 def examine_topic(properties: Mapping[str, Any], topic: str) -> None:
-    """Check that the topic can be a journal, as `prepare_topic` does, and create nothing."""
+    """Check that the topic, which was prepared before, is still there and can be a journal."""
     found = _Topic(properties, topic)
-    partitions = found.partitions()
+    partitions = found.partitions(GLANCE_SECONDS)
     if partitions is None:
-        raise JournalError(f"{found.where}: is missing; create it, or set kafka.create_topics")
+        raise JournalError(
+            f"{found.where}: is gone; restore it, or start over with another topic and data_dir"
+        )
     found.refuse_split(partitions)
     found.refuse_loss(warn=False)
 
@@ -65,6 +68,7 @@ class _Topic:
         self.name = name
         self.where = f"topic {name!r} at {properties['bootstrap.servers']}"
         self._cause = ""  # what librdkafka said last
+        self._hint = "start it, or mend kafka.bootstrap_servers"
         settings: dict[str, Any] = {**properties, "error_cb": self._note}
         try:
             self._admin = AdminClient(settings, logger=logging.getLogger(__name__))
@@ -73,16 +77,17 @@ class _Topic:
                 f"{self.where}: {error.args[0].str()}; mend kafka.properties"
             ) from error
 
-    def partitions(self) -> int | None:
+    def partitions(self, patience: float | None = None) -> int | None:
         """Return how many there are; None when the topic is missing."""
+        patience = ANSWER_SECONDS if patience is None else patience
         try:
             # All topics, since asking for one by name could create it.
-            found = self._admin.list_topics(timeout=ANSWER_SECONDS).topics.get(self.name)
+            found = self._admin.list_topics(timeout=patience).topics.get(self.name)
         except KafkaException as error:
             self._admin.poll(0)  # lets librdkafka tell the cause: refused, not authorised, …
             raise JournalError(
-                f"{self.where}: no broker answers: {self._cause or error.args[0].str()}; start it,"
-                " or mend kafka.bootstrap_servers"
+                f"{self.where}: no broker answers: {self._cause or error.args[0].str()};"
+                f" {self._hint}"
             ) from error
         return None if found is None or not found.partitions else len(found.partitions)
 
@@ -152,6 +157,10 @@ class _Topic:
         return None
 
     def _note(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTHENTICATION:
+            self._hint = "mend kafka.properties, or kafka.password"
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._cause:
+            return  # which is no cause
         self._cause = error.str()
 
 

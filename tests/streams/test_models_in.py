@@ -54,6 +54,63 @@ def test_a_model_is_published_once_however_often_it_is_read(
     assert [each["name"] for each in versions].count(name) == 1
 
 
+def retire(world: World, key: bytes | None) -> None:
+    """Write a tombstone to the models topic."""
+    producer = world.producer()
+    producer.produce(world.topic("models"), None, key, partition=0)
+    assert producer.flush(20) == 0
+
+
+def test_a_tombstone_retires_its_data_type_and_records_wait_for_the_next_model(
+    world: World, wine_models: Path, make_wine: Any
+) -> None:
+    world.create_topics()
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topics are there")
+    send(world, wine_models / "05-mlp.onnx", name := f"before-{world.prefix}")
+    wait_serving(world, name)
+    retire(world, b"wine")
+    wait_until(lambda: world.ask("models")["models"] == [], "no wine is served")
+    world.produce("wine", [make_wine(1)], partition=0)
+    wait_until(lambda: face.says("was retired at"), "the record waits")
+    assert (world.count("results"), world.count("dead")) == (0, 0)
+    send(world, wine_models / "02-random-forest.onnx", f"after-{world.prefix}")
+    world.wait_consumed()
+    assert [result.model.name for result in world.results()] == [f"after-{world.prefix}"]
+
+
+def test_a_tombstone_that_is_read_again_retires_nothing_that_came_after_it(
+    world: World, wine_models: Path
+) -> None:
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    retire(world, b"wine")
+    send(world, wine_models / "05-mlp.onnx", name := f"once-{world.prefix}")
+    wait_serving(world, name)
+    other = world.start_face("b")  # which has read nothing yet
+    wait_until(lambda: other.says("is handed to the keeper"), "both are read again")
+    retire(world, b"late")  # what comes after everything else is done
+    wait_until(lambda: other.says("is retired") == 2, "all is read")
+    wait_serving(world, name)
+
+
+@pytest.mark.parametrize("key", [b"beer", b"\xff", None])
+def test_a_tombstone_of_nothing_that_is_declared_is_passed_over_in_sight(
+    world: World, key: bytes | None
+) -> None:
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    retire(world, key)
+    wait_until(lambda: face.says("a message without a value is passed over"), "it is said")
+    assert world.count("dead") == 0
+
+
+def test_a_models_topic_that_loses_models_is_warned_of(world: World) -> None:
+    world.create_topics("models", **{"cleanup.policy": "compact"})
+    face = world.start_face()
+    wait_until(lambda: face.says("the models topic is not kept whole"), "the warning")
+
+
 def test_garbage_is_a_dead_letter_and_what_has_no_value_is_passed_over(
     world: World, wine_models: Path
 ) -> None:
