@@ -34,8 +34,9 @@ from repertory.config import NodePaths
 from repertory.errors import FailureCode, NoModel, ProtocolError
 from repertory.models.model import ModelBroken
 from repertory.models.records import RecordDecoder
-from repertory.models.schema import load_message, schema_of
+from repertory.models.schema import schema_of
 from repertory.protos.door_pb2 import Envelope, Failure, Welcome
+from repertory.protos.loading import load_message
 
 # A predecessor that was killed frees its lock at once; one that is only slow to end gets this long.
 LOCK_SECONDS = 5.0

@@ -1,6 +1,5 @@
 """From the configuration of a data type to its protobuf message and its schema."""
 
-import importlib
 from itertools import chain
 from typing import Final
 
@@ -11,6 +10,7 @@ from repertory.config import DataType, split_feature
 from repertory.errors import ConfigError
 from repertory.models.model import Feature, FeatureKind, Schema, Vector
 from repertory.models.names import normalise
+from repertory.protos.loading import load_message
 
 _NUMBERS: Final = {
     FieldDescriptor.CPPTYPE_INT32,
@@ -22,23 +22,6 @@ _NUMBERS: Final = {
     FieldDescriptor.CPPTYPE_BOOL,
     FieldDescriptor.CPPTYPE_ENUM,
 }
-
-
-def load_message(spec: str) -> type[Message]:
-    """Return the message class that `module:Class` names. Raises ConfigError."""
-    module_name, colon, class_name = spec.partition(":")
-    if not colon or not module_name or not class_name:
-        raise ConfigError(f"message {spec!r}: write it as module:Class of a generated module")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f"message {spec!r}: {module_name} cannot be imported: {error}; is it on PYTHONPATH?"
-        ) from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Message)):
-        raise ConfigError(f"message {spec!r}: {module_name} has no protobuf message {class_name}")
-    return found
 
 
 def schema_of(name: str, config: DataType) -> Schema:

@@ -93,14 +93,13 @@ class AcknowledgedSink:
         flight = _Flight(stream, messages)
         try:
             for message in messages:
-                record = message.record
                 self._producer.produce(
                     message.topic,
                     message.value,
-                    record.key,
+                    message.key,
                     message.partition,
                     on_delivery=flight.delivered,
-                    timestamp=record.timestamp_ms,
+                    timestamp=message.record.timestamp_ms,
                     headers=message.headers,
                 )
         except (KafkaException, BufferError) as error:

@@ -1,13 +1,13 @@
 """From the columns of a file to the fields of a protobuf message."""
 
-import importlib
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from repertory.errors import ConfigError, InvalidRequest
+from repertory.errors import InvalidRequest
+from repertory.protos.loading import load_message
 from repertory.streams.tables import Row
 
 _FLOATS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
@@ -30,7 +30,7 @@ class RowEncoder:
     """
 
     def __init__(self, message: str, *, ignore: Collection[str]) -> None:
-        self._message = _load(message)
+        self._message = load_message(message)
         fields = filter(_is_plain, cast(Sequence[FieldDescriptor], self._message.DESCRIPTOR.fields))
         self._fields: dict[str, FieldDescriptor] = {_bare(field.name): field for field in fields}
         self._ignored = set(map(_bare, ignore))
@@ -72,15 +72,6 @@ class RowEncoder:
                 )
             self._found[column] = None if _bare(column) in self._ignored else field
         return self._found[column]
-
-
-def _load(spec: str) -> type[Message]:
-    module, _, name = spec.partition(":")
-    try:
-        found: type[Message] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"message {spec!r} cannot be imported: {error}") from error
-    return found
 
 
 def _set(message: Message, field: FieldDescriptor, value: Any) -> None:

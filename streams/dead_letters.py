@@ -27,6 +27,7 @@ MODEL_SHA256 = "dead-letter-model-sha256"
 TIME = "dead-letter-time"
 VALUE_BYTES = "dead-letter-value-bytes"
 HEADERS_BYTES = "dead-letter-headers-bytes"
+KEY_BYTES = "dead-letter-key-bytes"
 ATTEMPTS = "dead-letter-attempts"
 
 # Reasons quote what was wrong, which a record can make as long as it likes.

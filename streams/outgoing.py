@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 from repertory.actors.batch import RecordFailed
 from repertory.config import Kafka
-from repertory.streams.dead_letters import Place, letter_headers, letter_value
+from repertory.errors import FailureCode
+from repertory.streams.dead_letters import KEY_BYTES, Place, letter_headers, letter_value
 from repertory.streams.record import Headers, Record
 from repertory.streams.results import Scored, encoder, result_headers
 from repertory.streams.topics import Topic
 
+# What a key and headers may have without being looked at: the overhead has room for it.
+EXTRA_BYTES = 512
 # What a message has beside key, value and headers, in the broker's count of its size.
 OVERHEAD_BYTES = 2048
 
@@ -22,6 +25,7 @@ class Outgoing(NamedTuple):
     record: Record
     topic: str
     partition: int
+    key: bytes | None
     value: bytes | None
     headers: Headers
 
@@ -62,14 +66,19 @@ class Output:
         ):
             if failures and (failed := failures.get(index)) is not None:
                 yield self._letter(scored, record, failed)
-            else:
-                yield Outgoing(
-                    record,
-                    self._results,
-                    record.claim.partition % self._result_partitions,
-                    value,
-                    headers if record.headers is None else [*record.headers, *headers],
-                )
+                continue
+            extra = _extra_bytes(record)
+            if extra > EXTRA_BYTES and extra + len(value) > self._result_limit:
+                yield self._letter(scored, record, self._too_large(extra + len(value)))
+                continue
+            yield Outgoing(
+                record,
+                self._results,
+                record.claim.partition % self._result_partitions,
+                record.key,
+                value,
+                headers if record.headers is None else [*record.headers, *headers],
+            )
 
     def _letter(self, scored: Scored, record: Record, failed: RecordFailed) -> Outgoing:
         headers = letter_headers(
@@ -81,11 +90,26 @@ class Output:
             model=scored.model,
             failed_ms=scored.scored_ms,
         )
-        value, headers = letter_value(
-            record.value, headers, limit=self._letter_limit, key=record.key
-        )
+        key, limit = record.key, self._letter_limit
+        if key is not None and 2 * len(key) > limit:
+            headers.append((KEY_BYTES, b"%d" % len(key)))
+            key = None
+        value, headers = letter_value(record.value, headers, limit=limit, key=key)
         partition = record.claim.partition % self._letter_partitions
-        return Outgoing(record, self._dead_letters, partition, value, headers)
+        return Outgoing(record, self._dead_letters, partition, key, value, headers)
+
+    def _too_large(self, size: int) -> RecordFailed:
+        reason = f"the result, with the record's key and headers, has {size} bytes; topic"
+        reason += f" {self._results!r} takes {self._result_limit}: raise its max.message.bytes"
+        return RecordFailed(FailureCode.SCORING_FAILED, reason)
+
+
+def _extra_bytes(record: Record) -> int:
+    """Return what a result has of its record beside the value."""
+    size = len(record.key or b"")
+    if record.headers is not None:
+        size += sum(len(name) + len(value or b"") + 8 for name, value in record.headers)
+    return size
 
 
 _offset = attrgetter("record.offset")

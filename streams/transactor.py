@@ -75,13 +75,12 @@ class Transactor:
 
     def _produce(self, messages: Sequence[Outgoing]) -> None:
         for message in messages:
-            record = message.record
             self._producer.produce(
                 message.topic,
                 message.value,
-                record.key,
+                message.key,
                 message.partition,
-                timestamp=record.timestamp_ms,
+                timestamp=message.record.timestamp_ms,
                 headers=message.headers,
             )
 

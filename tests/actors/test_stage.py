@@ -13,7 +13,8 @@ from repertory.config import DataType
 from repertory.errors import FailureCode, NoModel
 from repertory.models.model import Columns, Failed, Outcomes, Signature, Task
 from repertory.models.records import RecordDecoder
-from repertory.models.schema import load_message, schema_of
+from repertory.models.schema import schema_of
+from repertory.protos.loading import load_message
 from repertory.protos.winerecord_pb2 import WineRecord
 
 WINE = DataType(message="repertory.protos.winerecord_pb2:WineRecord", features=("pH", "alcohol"))

@@ -6,7 +6,8 @@ from repertory.config import DataType
 from repertory.errors import ConfigError
 from repertory.models.model import FeatureKind
 from repertory.models.names import normalise
-from repertory.models.schema import load_message, schema_of
+from repertory.models.schema import schema_of
+from repertory.protos.loading import load_message
 from repertory.protos.winerecord_pb2 import WineRecord
 
 WINE = "repertory.protos.winerecord_pb2:WineRecord"
