@@ -27,6 +27,10 @@ from benchmarks.stream_table import markdown
 from benchmarks.stream_trial import Length, Result, Trials
 from benchmarks.stream_workloads import WORKLOADS, Workload
 from rich.console import Console
+from rich.markup import escape
+
+LATE_MS = 20.0
+"""More than a busy machine's clock: the writer of records could not keep its schedule."""
 
 START_SECONDS = 6.0
 """About what a contender takes to come up and to end, for the estimate."""
@@ -81,16 +85,18 @@ def run_all(
                     why = str(error) if isinstance(error, ContenderFailed) else repr(error)
                     result = Result(number, workload.name, contender.name, failure=why)
                 record.add(result)
-                console.print(told(result), highlight=False)
+                console.print(told(result), highlight=False, soft_wrap=True)
 
 
 def told(result: Result) -> str:
     """Return a line about a result."""
     if result.failure is not None:
-        return f"[red]FAILED[/]: {result.failure}"
+        return f"[red]FAILED[/]: {escape(result.failure)}"
     latency = (
         "" if result.p50_ms is None else f", p50 {result.p50_ms:.1f} p99 {result.p99_ms:.1f} ms"
     )
+    if result.late_ms > LATE_MS:
+        latency += f" [yellow](records were written {result.late_ms:.0f} ms late)[/]"
     missing = f", [red]{result.missing} missing[/]" if result.missing else ""
     return (
         f"[bold]{result.rate:,.0f}/s[/] over {result.seconds:.1f} s{latency}{missing}, "

@@ -16,19 +16,19 @@ from benchmarks.stream_workloads import ROOT
 
 from repertory.actors.lifeline import die_with_parent
 
-_TAIL = 3000  # bytes of a log that are shown
+_TAIL = 1500  # bytes of a log that are shown
 _END_SECONDS = 15.0  # an orderly end may take
 
 
 class ContenderFailed(Exception):
-    """A contender did not do its job; the message ends with its log's tail."""
+    """A contender did not do its job; the message ends with its logs' tails."""
 
 
 class Running:
-    """A contender at work."""
+    """A contender at work, whose logs are in the folder of its job."""
 
-    def __init__(self, log: Path, alive: Callable[[], bool]) -> None:
-        self._log = log
+    def __init__(self, job: Job, alive: Callable[[], bool]) -> None:
+        self._folder = Path(job.folder)
         self._alive = alive
 
     def check(self) -> None:
@@ -37,11 +37,13 @@ class Running:
             raise self.failed("it has ended")
 
     def failed(self, why: str) -> ContenderFailed:
-        """Return the error that tells why, with the end of the log."""
-        text = (
-            self._log.read_bytes()[-_TAIL:].decode(errors="replace") if self._log.exists() else ""
-        )
-        return ContenderFailed(f"{why}; its log ends:\n{text}")
+        """Return the error that tells why, with the ends of the logs."""
+        logs = [f"{log.name} ends:\n{_tail(log)}" for log in sorted(self._folder.rglob("*.log"))]
+        return ContenderFailed("\n".join([why, *logs]))
+
+
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-_TAIL:].decode(errors="replace")
 
 
 Start = Callable[[Job], AbstractContextManager[Running]]
@@ -85,7 +87,7 @@ def program(command: Callable[[], list[str]], *, copies: int = 1) -> Start:
                 for _ in range(copies)
             ]
         try:
-            yield Running(log, lambda: all(process.poll() is None for process in processes))
+            yield Running(job, lambda: all(process.poll() is None for process in processes))
         finally:
             _end(processes, job)
 

@@ -5,13 +5,15 @@ Latency is from there to the result's arrival at a reader: if the one who writes
 contender makes it wait, that counts. Writer and reader are processes of their own.
 """
 
+import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,8 @@ class Latency:
     p99: float
     count: int
     missing: int
+    late: float = 0.0
+    """How late records were written (99th percentile): what of it is not the contender's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,18 @@ class Schedule:
         return np.asarray((due * 1e6).astype(np.int64))
 
 
-def write(bootstrap: str, topic: str, records: list[bytes], schedule: Schedule) -> None:
-    """Write each record when it is due. The body of a process."""
+def write(bootstrap: str, topic: str, records: list[bytes], pipe: Connection) -> None:
+    """Write each record of a schedule when it is due. The body of a process.
+
+    Says `ready`, is told the schedule, and at the end tells how late (99th percentile, ms) it was.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness ends this one
     producer = Producer({"bootstrap.servers": bootstrap, "compression.type": "lz4", "linger.ms": 1})
+    producer.list_topics(topic, timeout=_READY_SECONDS)
+    pipe.send("ready")
+    schedule: Schedule = pipe.recv()
     keys = schedule.keys().tolist()
+    late = np.zeros(len(keys), np.int64)
     number = 0
     while number < len(keys):
         now = int(time.time() * 1e6)
@@ -65,10 +76,12 @@ def write(bootstrap: str, topic: str, records: list[bytes], schedule: Schedule) 
                 number % PARTITIONS,
                 timestamp=due // 1000,
             )
+            late[number] = now - due
             number += 1
         producer.poll(0)
         time.sleep(_TICK)
     producer.flush(30)
+    pipe.send(float(np.quantile(late, 0.99)) / 1e3)
 
 
 def read(bootstrap: str, topic: str, committed: bool, pipe: Connection) -> None:
@@ -125,10 +138,10 @@ def latency_of(
 
 @contextmanager
 def open_loop(
-    bootstrap: str, *, records_topic: str, results_topic: str, committed: bool
+    bootstrap: str, *, records: str, results: str, committed: bool, values: list[bytes]
 ) -> Iterator["OpenLoop"]:
-    """Start a reader; at the end nothing is left."""
-    loop = OpenLoop(bootstrap, records_topic, results_topic, committed=committed)
+    """Start reader and writer of two topics; at the end nothing is left."""
+    loop = OpenLoop(bootstrap, records, results, committed=committed, values=values)
     try:
         yield loop
     finally:
@@ -136,44 +149,49 @@ def open_loop(
 
 
 class OpenLoop:
-    """A reader that reads, and a writer that can be started."""
+    """A reader that reads and a writer that waits for a schedule, each a process."""
 
-    def __init__(self, bootstrap: str, records: str, results: str, *, committed: bool) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._bootstrap = bootstrap
-        self._records = records
-        self._pipe, other = self._context.Pipe()
-        arguments = (bootstrap, results, committed, other)
-        self._reader = self._context.Process(target=read, args=arguments, daemon=True)
-        self._reader.start()
-        self._writer: Any = None
-        if not self._pipe.poll(_READY_SECONDS):
-            raise TimeoutError("the reader of results does not come up")
-        self._pipe.recv()
+    def __init__(
+        self, bootstrap: str, records: str, results: str, *, committed: bool, values: list[bytes]
+    ) -> None:
+        self._processes: list[SpawnProcess] = []
+        self._writer = self._spawn(write, bootstrap, records, values)
+        self._reader = self._spawn(read, bootstrap, results, committed)
+        for pipe in (self._writer, self._reader):
+            if not pipe.poll(_READY_SECONDS):
+                self.close()
+                raise TimeoutError("the writer of records or the reader of results is not ready")
+            pipe.recv()
 
-    def start(self, values: list[bytes], *, rate: float, warmup: float, seconds: float) -> None:
+    def _spawn(self, body: Callable[..., None], *arguments: object) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        pipe, other = context.Pipe()
+        process = context.Process(target=body, args=(*arguments, other), daemon=True)
+        process.start()
+        other.close()
+        self._processes.append(process)
+        return pipe
+
+    def start(self, *, rate: float, warmup: float, seconds: float) -> None:
         """Start to write; only what is due after `warmup` seconds counts."""
-        begin = time.time() + 2.0  # until when the writer is up
+        begin = time.time() + 0.1
         schedule = Schedule(begin, rate, max(1, int(rate * (warmup + seconds))))
-        arguments = (self._bootstrap, self._records, values, schedule)
-        self._writer = self._context.Process(target=write, args=arguments, daemon=True)
-        self._writer.start()
+        self._writer.send(schedule)
         keys = schedule.keys()
         keys = keys[keys >= int((begin + warmup) * 1e6)]
-        self._pipe.send((int(keys[0]), int(keys[-1]), len(keys)))
+        self._reader.send((int(keys[0]), int(keys[-1]), len(keys)))
 
     def latency(self) -> Latency | None:
         """Return the latency if it is known already."""
-        if self._pipe.poll(0.25):
-            latency: Latency = self._pipe.recv()
-            return latency
-        if not self._reader.is_alive():
+        if self._reader.poll(0.25):
+            latency: Latency = self._reader.recv()
+            return replace(latency, late=self._writer.recv() if self._writer.poll(60) else math.inf)
+        if not all(process.is_alive() for process in self._processes[1:]):
             raise RuntimeError("the reader of results has ended")
         return None
 
     def close(self) -> None:
         """End both."""
-        for process in (self._writer, self._reader):
-            if process is not None:
-                process.kill()
-                process.join()
+        for process in self._processes:
+            process.kill()
+            process.join()

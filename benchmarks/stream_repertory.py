@@ -47,12 +47,12 @@ def start_node(job: Job) -> Iterator[Running]:
     """Start a node, and publish its model."""
     path, log = Path(job.folder) / "cluster.yaml", Path(job.folder) / "contender.log"
     path.write_text(json.dumps(node_document(job)))  # JSON is YAML
-    variables = {VARIABLE: str(job.file), "PYTHONPATH": str(ROOT)}
+    variables = {VARIABLE: str(job.file), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     node = LocalNode(path, log=log)
     try:
         with environment(variables):
             node.start()
-        running = Running(log, lambda: bool(node.processes()))
+        running = Running(job, lambda: bool(node.processes()))
         _publish(node, job, running)
         yield running
     finally:

@@ -52,6 +52,9 @@ class Result:
     p50_ms: float | None = None
     p99_ms: float | None = None
     missing: int = 0
+    """Records whose result did not come in time, when latency was measured."""
+    late_ms: float = 0.0
+    """How late those records were written, p99; it is part of the latency."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `from_json` takes; an endless latency, which JSON does not know, is text."""
@@ -97,6 +100,7 @@ class Trials:
             p50_ms=latency.p50 if latency else None,
             p99_ms=latency.p99 if latency else None,
             missing=latency.missing if latency else 0,
+            late_ms=latency.late if latency else 0.0,
         )
 
     def _rate(self, workload: Workload, contender: Contender) -> Measured:
@@ -148,9 +152,10 @@ class Trials:
                 contender.start(job) as running,
                 open_loop(
                     self._broker.bootstrap,
-                    records_topic=topic,
-                    results_topic=job.results,
+                    records=topic,
+                    results=job.results,
                     committed=contender.exactly_once,
+                    values=values,
                 ) as loop,
             ):
                 self._say("starting")
@@ -160,7 +165,7 @@ class Trials:
                 counter.close()
                 warmup = self._length.warmup * _LATENCY_WARMUP
                 seconds = self._length.latency_seconds
-                loop.start(values, rate=rate, warmup=warmup, seconds=seconds)
+                loop.start(rate=rate, warmup=warmup, seconds=seconds)
                 self._say(f"latency at {rate:,.0f} records/s")
                 while (latency := loop.latency()) is None:
                     running.check()
