@@ -49,7 +49,8 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
         failures += _messages(group)
     if failures:
         log.error("a new process goes on from what is committed", why="; ".join(failures))
-        sys.exit(1)
+        sys.stderr.flush()
+        os._exit(1)  # a thread that hangs in librdkafka would keep an orderly end waiting
 
 
 class _Face:

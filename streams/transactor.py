@@ -13,6 +13,9 @@ from repertory.streams.sink import DeliveryFailed
 
 # What a broker is waited for in one call; the calls are repeated.
 ANSWER_SECONDS = 5.0
+# A call that has not come back by then never will: librdkafka 2.16 waits for ever for a group
+# coordinator that left the cluster (its issues 5456 and 5511).
+HANG_SECONDS = 2 * ANSWER_SECONDS
 CLOSE_SECONDS = 1.0
 
 
@@ -24,12 +27,14 @@ class Transactor:
     """A producer of transactions, one after the other. Its blocking calls are made on `thread`.
 
     A transaction that fails is aborted, and then raises Aborted; DeliveryFailed is raised when only
-    a new process can go on: another one took over the transactional id, or a transaction took
-    longer than its timeout.
+    a new process can go on: another one took over the transactional id, a transaction took longer
+    than its timeout, or librdkafka hangs.
     """
 
     def __init__(self, properties: Mapping[str, Any], thread: ThreadPoolExecutor) -> None:
-        self._producer = Producer(dict(properties))
+        # By default a producer that reaches no broker forgets all and begins anew, and then waits
+        # for the group coordinator it has forgotten (see HANG_SECONDS).
+        self._producer = Producer({**properties, "metadata.recovery.strategy": "none"})
         self._thread = thread
 
     async def take_over(self) -> None:
@@ -106,7 +111,11 @@ class Transactor:
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, function, *arguments)
+        calling = loop.run_in_executor(self._thread, function, *arguments)
+        try:
+            return await asyncio.wait_for(calling, HANG_SECONDS)
+        except TimeoutError as error:
+            raise DeliveryFailed("a transaction hangs in the Kafka client") from error
 
 
 def _raise_if_fatal(error: Exception) -> None:
