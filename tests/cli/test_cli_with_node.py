@@ -170,6 +170,17 @@ def test_a_roll_back_serves_an_earlier_version_again(
     assert list(states.values()).count("SERVING") == 1
 
 
+def test_a_retired_model_serves_no_more_until_it_is_rolled_back_to(
+    forest: int, ask: Callable[..., Any]
+) -> None:
+    assert ask("rollback", "wine", forest).code == 0
+    for _ in range(2):  # what is retired stays so
+        assert ask("retire", "wine").out == f"RETIRED forest version {forest}\n"
+    assert "wine: the model of 'wine' was retired at " in ask("status").out
+    rejected(ask("retire", "beer"), "no data type 'beer' is declared")
+    assert ask("rollback", "wine", forest).out == f"SERVING forest version {forest}\n"
+
+
 def test_a_version_that_is_not_there_cannot_be_rolled_back_to(
     forest: int, ask: Callable[..., Any]
 ) -> None:
