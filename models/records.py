@@ -75,16 +75,16 @@ class RecordDecoder:
             try:
                 message.MergeFromString(record)
             except DecodeError as error:
-                failures[index] = self._undecodable(error)
+                failures[index] = self._undecodable(record, error)
                 message.Clear()
             if not record:
                 failures[index] = EMPTY
             messages.append(message)
         return messages
 
-    def _undecodable(self, error: DecodeError) -> Failed:
+    def _undecodable(self, record: bytes, error: DecodeError) -> Failed:
         name = self._message.DESCRIPTOR.name
-        return Failed(FailureCode.INVALID_RECORD, f"not a {name} message: {error}")
+        return Failed(FailureCode.INVALID_RECORD, f"not a {name} message: {error}{_hint(record)}")
 
     def _check_data_types(self, messages: list[Message], failures: dict[int, Failed]) -> None:
         own = list(map(attrgetter(DATA_TYPE_FIELD), messages))
@@ -156,3 +156,10 @@ class RecordDecoder:
             columns.numbers.matrix[failed] = np.nan
             for name in self._texts:
                 columns.features[name][failed] = None
+
+
+def _hint(record: bytes) -> str:
+    if len(record) > 5 and record[0] == 0:
+        schema = int.from_bytes(record[1:5], "big")
+        return f"; it begins like Confluent's wire format (schema {schema}), which is not read"
+    return ""

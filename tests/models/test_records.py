@@ -43,6 +43,12 @@ def test_a_protobuf_record_becomes_a_row(decoder: RecordDecoder) -> None:
     assert columns.features["chlorides"].tolist() == [0.0] * 3
 
 
+def test_confluents_wire_format_is_named_as_the_reason(decoder: RecordDecoder) -> None:
+    framed = b"\0" + (17).to_bytes(4, "big") + b"\0" + GOOD.SerializeToString()
+    _, failures = decoder.decode([framed], json=False)
+    assert "Confluent's wire format (schema 17)" in failures[0].message
+
+
 def test_no_records_give_empty_columns(decoder: RecordDecoder) -> None:
     for as_json in (False, True):
         columns, failures = decoder.decode([], json=as_json)
