@@ -28,9 +28,10 @@ protos: $(READY)
 protos-check: protos
 	git diff --exit-code -- protos
 
-# Long runs, by hand: what CI does four times, twenty times; and two hundred swaps.
+# Long runs, by hand: what CI does four times, twenty times; two hundred swaps; a million records.
 soak: $(READY)
-	$(BIN)/pytest -p no:xdist tests/system --kills 20 --swaps 200 --timeout 3600
+	$(BIN)/pytest -p no:xdist tests/system -s --timeout 3600 \
+		--kills 20 --swaps 200 --records 1000000 --rounds 5
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.door
