@@ -14,6 +14,7 @@ from tests.apache_kafka.server import ApacheKafka
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.errors import RequestFailed
 from repertory.streams.source import SESSION_MS
+from repertory.streams.transactional_sink import TRANSACTION_MS
 
 FACE = "repertory.streams.face"
 BACK_SECONDS = 40.0  # for a process to be there again
@@ -43,10 +44,12 @@ class Disturbances:
         self._chance = random.Random(seed)
         self._began = time.monotonic()
         self._b_is_there = False
+        self._rounds = 0
         self.log: list[str] = []
 
     def round(self) -> None:
         """Have everything happen once."""
+        self._rounds += 1
         for act in self._order():
             time.sleep(self._chance.uniform(0.3, 2.0))  # the moment is the input
             act()
@@ -105,10 +108,14 @@ class Disturbances:
         self._b_is_there = False
 
     def freeze_face(self) -> None:
-        """Stop a face for longer than its session, so that it comes back as a zombie."""
+        """Stop a face for longer than its session, so that it comes back as a zombie.
+
+        In every other round also for longer than the brokers leave its transaction open.
+        """
         name, node = self._any_node()
         pid = self._face(node)
-        seconds = SESSION_MS / 1000 + self._chance.uniform(1.0, 3.0)
+        longer_than = SESSION_MS if self._rounds % 2 else TRANSACTION_MS
+        seconds = longer_than / 1000 + self._chance.uniform(1.0, 3.0)
         self._tell(f"SIGSTOP of the face of {name} for {seconds:.1f} s")
         os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
