@@ -11,6 +11,7 @@ import yaml
 from repertory.actors.local_node import LocalNode
 
 ROOT = Path(__file__).parent.parent
+pytest_plugins = ["tests.apache_kafka.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

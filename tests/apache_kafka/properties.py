@@ -33,12 +33,13 @@ _TESTS = {
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
     "group.initial.rebalance.delay.ms": "0",
-    # Models are large messages.
-    "message.max.bytes": str(64 << 20),
     # Retention and compaction within a test's patience.
     "log.cleaner.backoff.ms": "1000",
     "log.cleaner.dedupe.buffer.size": str(16 << 20),
     "log.retention.check.interval.ms": "1000",
+    "log.initial.task.delay.ms": "1000",
+    # Transactions that nobody ends are looked for each second.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     # A broker that was killed may return when its session is over.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",

@@ -1,7 +1,6 @@
 """What the tests of the development broker share: batches, a clock to set, a broker to talk to."""
 
 import functools
-import os
 import resource
 import time
 import uuid
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from tests.apache_kafka.fixtures import Broker
 
 from repertory.streams.devbroker.batch import BatchHeader
 from repertory.streams.devbroker.partition import Partition
-from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.devbroker.records import Record, rebuild, write_varint
 from repertory.streams.devbroker.topic_config import TopicConfig
 
@@ -249,20 +248,9 @@ def texts(messages: Sequence[Any]) -> list[str | None]:
     return [None if m.value() is None else m.value().decode() for m in messages]
 
 
-@pytest.fixture(scope="session")
-def bootstrap_servers() -> Iterator[str]:
-    """Return a cluster: the one of REPERTORY_TEST_KAFKA, else a development broker."""
-    existing = os.environ.get("REPERTORY_TEST_KAFKA")
-    if existing:
-        yield existing
-        return
-    with BrokerProcess() as broker:
-        yield broker.bootstrap_servers
-
-
 @pytest.fixture
-def kafka(bootstrap_servers: str) -> Iterator[Kafka]:
-    """Return clients of the cluster."""
-    clients = Kafka(bootstrap_servers)
+def kafka(kafka_broker: Broker) -> Iterator[Kafka]:
+    """Return clients of a cluster, of each kind."""
+    clients = Kafka(kafka_broker.bootstrap_servers)
     yield clients
     clients.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.devbroker.conftest import PATIENCE, Kafka, texts, until
+from tests.devbroker.conftest import PATIENCE, Kafka, name, texts, until
 
 from repertory.streams.devbroker.process import BrokerNotReady, BrokerProcess
 
@@ -92,3 +92,11 @@ def test_a_pause_freezes_it_until_it_is_resumed() -> None:
         assert producer.flush(0.3) == 1
         broker.resume()
         assert producer.flush(PATIENCE) == 0
+
+
+def test_a_topic_comes_into_being_by_its_first_record() -> None:
+    with BrokerProcess() as broker:
+        clients = Kafka(broker.bootstrap_servers)
+        clients.send(topic := name("new"), "a")
+        assert texts(clients.read(topic)) == ["a"]
+        clients.close()

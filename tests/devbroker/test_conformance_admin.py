@@ -108,10 +108,13 @@ def test_an_unknown_topic_is_told_to_who_subscribes(kafka: Kafka) -> None:
     assert next_message(consumer).error().code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
-def test_a_topic_comes_into_being_by_its_first_record(kafka: Kafka) -> None:
-    topic = name("new")
-    kafka.send(topic, "a")
-    assert len(kafka.read(topic)) == 1
+def test_a_record_to_an_unknown_topic_is_refused_where_none_are_created(kafka: Kafka) -> None:
+    topic, errors = name("nowhere"), list[int]()
+    producer = kafka.producer(topic_metadata_propagation_max_ms=500)
+    producer.produce(topic, "a", on_delivery=lambda error, _: errors.append(error.code()))
+    producer.flush(PATIENCE)
+    assert errors == [KafkaError.UNKNOWN_TOPIC_OR_PART]
+    assert partitions(kafka, topic) == 0
 
 
 def test_deleted_records_are_gone(kafka: Kafka) -> None:
@@ -125,7 +128,7 @@ def test_deleted_records_are_gone(kafka: Kafka) -> None:
 
 
 def test_offsets_are_listed_by_kind(kafka: Kafka) -> None:
-    topic, admin = kafka.topic(), kafka.admin
+    topic, admin = kafka.topic(retention_ms="-1"), kafka.admin
     for timestamp in (3000, 9000, 6000):
         kafka.send(topic, "x", timestamp=1_700_000_000_000 + timestamp)
     found = {

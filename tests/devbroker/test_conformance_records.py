@@ -26,7 +26,7 @@ START = 1_700_000_000_000
 
 
 def test_records_come_back_whole(kafka: Kafka) -> None:
-    topic = kafka.topic()
+    topic = kafka.topic(retention_ms="-1")
     headers = [("h", b"1"), ("none", None), ("h", b"2")]
     kafka.send(topic, b"value", key=b"key", headers=headers, timestamp=START)
     (message,) = kafka.read(topic)
@@ -111,7 +111,7 @@ def test_a_consumer_moves_about(kafka: Kafka) -> None:
 
 @pytest.mark.parametrize("batch_num_messages", [1, 1000])
 def test_times_lead_to_offsets(kafka: Kafka, batch_num_messages: int) -> None:
-    topic, outcomes = kafka.topic(), []
+    topic, outcomes = kafka.topic(retention_ms="-1"), []
     producer = kafka.producer(batch_num_messages=batch_num_messages, linger_ms=50)
     for number in range(10):
         producer.produce(

@@ -4,26 +4,19 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.apache_kafka.fixtures import KINDS, Broker
 
 from repertory.journal.journal import Entry, Journal
 from repertory.journal.kafka import KafkaJournal
 from repertory.journal.memory import MemoryJournal
 from repertory.journal.snapshot import Snapshot
 from repertory.journal.sqlite import SqliteJournal
-from repertory.streams.devbroker.process import BrokerProcess
 
 CHILDREN = Path(__file__).parent / "children"
-
-
-@pytest.fixture(scope="session")
-def journal_broker() -> Iterator[BrokerProcess]:
-    """A broker for all tests that do not kill it."""
-    with BrokerProcess() as broker:
-        yield broker
 
 
 @pytest.fixture
@@ -32,13 +25,34 @@ def topic() -> str:
     return f"models-{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture
-def open_kafka(journal_broker: BrokerProcess, topic: str) -> Iterator[Callable[[], Journal]]:
-    """Open the Kafka journal of this test, once more with each call."""
+@contextmanager
+def kafka_journals(broker: Broker, topic: str) -> Iterator[Callable[[], Journal]]:
+    """Open the journal of a topic, once more with each call; close all at the end."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(
-            closing(KafkaJournal(journal_broker.bootstrap_servers, topic, patience=10))
+            closing(KafkaJournal(broker.bootstrap_servers, topic, patience=10))
         )
+
+
+@pytest.fixture
+def open_kafka(kafka_broker: Broker, topic: str) -> Iterator[Callable[[], Journal]]:
+    """Open the Kafka journal of this test, once more with each call."""
+    with kafka_journals(kafka_broker, topic) as open_journal:
+        yield open_journal
+
+
+@pytest.fixture
+def open_embedded(embedded_broker: Broker, topic: str) -> Iterator[Callable[[], Journal]]:
+    """Open the Kafka journal of this test at the embedded broker."""
+    with kafka_journals(embedded_broker, topic) as open_journal:
+        yield open_journal
+
+
+@pytest.fixture
+def open_apache(apache_broker: Broker, topic: str) -> Iterator[Callable[[], Journal]]:
+    """Open the Kafka journal of this test at Apache Kafka."""
+    with kafka_journals(apache_broker, topic) as open_journal:
+        yield open_journal
 
 
 @pytest.fixture
@@ -55,7 +69,7 @@ def open_memory() -> Callable[[], Journal]:
     return lambda: journal
 
 
-@pytest.fixture(params=["memory", "sqlite", "kafka"])
+@pytest.fixture(params=["memory", "sqlite", *KINDS])
 def open_journal(request: pytest.FixtureRequest) -> Callable[[], Journal]:
     """Open the journal of this test, of each kind, once more with each call."""
     opener: Callable[[], Journal] = request.getfixturevalue(f"open_{request.param}")

@@ -12,6 +12,7 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from tests.apache_kafka.fixtures import Broker
 
 from repertory.errors import JournalError
 from repertory.journal import kafka as kafka_module
@@ -24,27 +25,25 @@ KEEP = {"retention.ms": "-1"}
 
 
 @pytest.fixture
-def create(journal_broker: BrokerProcess, topic: str) -> Callable[..., None]:
+def create(kafka_broker: Broker, topic: str) -> Callable[..., None]:
     """Create the topic of the test by hand."""
 
     def create(partitions: int, config: dict[str, str]) -> None:
-        admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+        admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
         admin.create_topics([NewTopic(topic, partitions, config=config)])[topic].result()
 
     return create
 
 
-def open_and_close(broker: BrokerProcess, topic: str, *, create: bool = True) -> None:
+def open_and_close(broker: Broker, topic: str, *, create: bool = True) -> None:
     """Open the journal, which checks the topic."""
     with closing(KafkaJournal(broker.bootstrap_servers, topic, create_topic=create)):
         pass
 
 
-def test_a_missing_topic_is_created_to_keep_everything(
-    journal_broker: BrokerProcess, topic: str
-) -> None:
-    open_and_close(journal_broker, topic)
-    admin = AdminClient({"bootstrap.servers": journal_broker.bootstrap_servers})
+def test_a_missing_topic_is_created_to_keep_everything(kafka_broker: Broker, topic: str) -> None:
+    open_and_close(kafka_broker, topic)
+    admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
     resource = ConfigResource(ResourceType.TOPIC, topic)
     config = admin.describe_configs([resource])[resource].result()
     assert len(admin.list_topics(topic).topics[topic].partitions) == 1
@@ -54,18 +53,18 @@ def test_a_missing_topic_is_created_to_keep_everything(
 
 
 def test_a_missing_topic_is_an_error_if_it_may_not_be_created(
-    journal_broker: BrokerProcess, topic: str
+    kafka_broker: Broker, topic: str
 ) -> None:
     for _ in range(2):  # looking for it must not create it either
         with pytest.raises(JournalError, match=r"is missing; create it, or set kafka\.create_topi"):
-            open_and_close(journal_broker, topic, create=False)
+            open_and_close(kafka_broker, topic, create=False)
 
 
 def test_a_topic_of_one_partition_that_keeps_everything_is_taken(
-    journal_broker: BrokerProcess, topic: str, create: Callable[..., None]
+    kafka_broker: Broker, topic: str, create: Callable[..., None]
 ) -> None:
     create(1, KEEP)
-    open_and_close(journal_broker, topic, create=False)
+    open_and_close(kafka_broker, topic, create=False)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_a_topic_of_one_partition_that_keeps_everything_is_taken(
     ],
 )
 def test_a_topic_that_would_lose_order_or_entries_is_refused(
-    journal_broker: BrokerProcess,
+    kafka_broker: Broker,
     topic: str,
     create: Callable[..., None],
     partitions: int,
@@ -87,23 +86,23 @@ def test_a_topic_that_would_lose_order_or_entries_is_refused(
 ) -> None:
     create(partitions, config)
     with pytest.raises(JournalError, match=f"topic '{topic}' at .*{reason}"):
-        open_and_close(journal_broker, topic)
+        open_and_close(kafka_broker, topic)
 
 
 def test_a_policy_that_somebody_changes_is_told_until_it_is_mended(
-    journal_broker: BrokerProcess, topic: str, monkeypatch: pytest.MonkeyPatch
+    kafka_broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_module, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(kafka_module, "MEND_SECONDS", 0.0)
-    with closing(KafkaJournal(journal_broker.bootstrap_servers, topic)) as journal:
+    with closing(KafkaJournal(kafka_broker.bootstrap_servers, topic)) as journal:
         assert journal.trouble() is None
-        set_policy(journal_broker, topic, "compact,delete")
+        set_policy(kafka_broker, topic, "compact,delete")
         assert "is compacted: of each key, all but the newest" in (journal.trouble() or "")
-        set_policy(journal_broker, topic, "delete")
+        set_policy(kafka_broker, topic, "delete")
         assert journal.trouble() is None
 
 
-def set_policy(broker: BrokerProcess, topic: str, policy: str) -> None:
+def set_policy(broker: Broker, topic: str, policy: str) -> None:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     change = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
@@ -111,12 +110,12 @@ def set_policy(broker: BrokerProcess, topic: str, policy: str) -> None:
 
 
 def test_what_a_topic_loses_is_told_in_words(
-    journal_broker: BrokerProcess, topic: str, create: Callable[..., None]
+    kafka_broker: Broker, topic: str, create: Callable[..., None]
 ) -> None:
     create(3, {"cleanup.policy": "compact"})
-    properties = {"bootstrap.servers": journal_broker.bootstrap_servers}
+    properties = {"bootstrap.servers": kafka_broker.bootstrap_servers}
     assert "is compacted" in (topic_losses(properties, topic) or "")
-    set_policy(journal_broker, topic, "delete")
+    set_policy(kafka_broker, topic, "delete")
     assert "retention.ms=604800000" in (topic_losses(properties, topic) or "")
 
 
@@ -130,18 +129,16 @@ def test_the_broker_that_does_not_answer_is_named(
 
 @pytest.mark.parametrize("properties", [{"no.such.property": 1}, {"socket.timeout.ms": "soon"}])
 def test_a_wrong_property_is_named(
-    journal_broker: BrokerProcess, topic: str, properties: dict[str, object]
+    kafka_broker: Broker, topic: str, properties: dict[str, object]
 ) -> None:
     (name,) = properties
     with pytest.raises(JournalError, match=rf"{name}.*; mend kafka\.properties"):
-        KafkaJournal(journal_broker.bootstrap_servers, topic, properties)
+        KafkaJournal(kafka_broker.bootstrap_servers, topic, properties)
 
 
-def test_properties_of_every_kind_and_size_are_taken(
-    journal_broker: BrokerProcess, topic: str
-) -> None:
+def test_properties_of_every_kind_and_size_are_taken(kafka_broker: Broker, topic: str) -> None:
     properties = {"socket.keepalive.enable": True, "socket.timeout.ms": 5000, "linger.ms": 0.5}
-    servers = journal_broker.bootstrap_servers
+    servers = kafka_broker.bootstrap_servers
     with closing(KafkaJournal(servers, topic, properties, max_bytes=2**40)) as journal:
         assert journal.append("wine", b"model").position == 1
 

@@ -1,21 +1,27 @@
 """What the tests of the Kafka face share: a broker, a node that serves, faces, and topics to look at."""
 
 import asyncio
-import itertools
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 import yaml
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -24,6 +30,7 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from tests.apache_kafka.fixtures import Broker
 
 from repertory.actors.client import RouterClient
 from repertory.actors.lifeline import die_with_parent
@@ -32,7 +39,6 @@ from repertory.config import ClusterConfig, NodePaths, load_config
 from repertory.protos.results_pb2 import ScoredRecord
 from repertory.protos.winerecord_pb2 import WineRecord
 from repertory.streams.dead_letters import DeadLetter, read_letter
-from repertory.streams.devbroker.process import BrokerProcess
 
 ROOT = Path(__file__).parent.parent.parent
 FOREST = ROOT / "examples" / "wine" / "models" / "02-random-forest.onnx"
@@ -84,7 +90,7 @@ class Face:
 class World:
     """A broker, a node, and topics of this test's own; two data types, `wine` and `late`."""
 
-    broker: BrokerProcess
+    broker: Broker
     node: LocalNode
     prefix: str
     folder: Path
@@ -168,9 +174,10 @@ class World:
         """Whether the group has committed all of a topic."""
         if self._watcher is None:
             self._watcher = self._consumer(self.prefix)  # which asks, but does not join
-        places = self._places(self._watcher, self.topic(name))
-        committed = self._watcher.committed(places, timeout=10)
-        ends = [self._watcher.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        watcher = self._watcher
+        places = self._places(watcher, self.topic(name))
+        committed = answer(lambda: watcher.committed(places, timeout=10))
+        ends = [end(watcher, place) for place in places]
         return [max(0, place.offset) for place in committed] == ends
 
     def count(self, name: str) -> int:
@@ -180,7 +187,7 @@ class World:
         if self.topic(name) not in self._watcher.list_topics(timeout=10).topics:
             return 0
         places = self._places(self._watcher, self.topic(name))
-        return sum(self._watcher.get_watermark_offsets(each, timeout=10)[1] for each in places)
+        return sum(end(self._watcher, place) for place in places)
 
     def wait_count(self, name: str, count: int, timeout: float = 30) -> None:
         """Wait until a topic has at least so many messages."""
@@ -227,12 +234,7 @@ class World:
 
     def ask(self, subject: str, **data: Any) -> dict[str, Any]:
         """Ask the node's router."""
-
-        async def body() -> dict[str, Any]:
-            async with RouterClient(self.node.paths.router_door, role="test") as client:
-                return await client.ask(subject, timeout=60, **data)
-
-        return asyncio.run(body())
+        return ask_router(self.node, subject, **data)
 
     def _consumer(self, group: str, **more: Any) -> Consumer:
         brokers = self.broker.bootstrap_servers
@@ -241,6 +243,34 @@ class World:
     def _places(self, consumer: Consumer, topic: str) -> list[TopicPartition]:
         found = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return [TopicPartition(topic, number) for number in found]
+
+
+T = TypeVar("T")
+_TOO_EARLY = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+
+
+def answer(ask: Callable[[], T], seconds: float = 20) -> T:
+    """Return what brokers answer; Apache Kafka tells of a topic a moment before it serves it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _TOO_EARLY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+def end(consumer: Consumer, place: TopicPartition) -> int:
+    """Return the offset after the last of a partition."""
+    return answer(lambda: consumer.get_watermark_offsets(place, timeout=10))[1]
 
 
 def at_end(message: Message) -> bool:
@@ -258,27 +288,24 @@ def publish(node: LocalNode, data_type: str, file: Path) -> dict[str, Any]:
     """Publish a model and wait until it serves."""
     copy = node.paths.spool / f"{data_type}-{time.monotonic_ns()}"
     copy.write_bytes(file.read_bytes())
+    return ask_router(
+        node,
+        "publish",
+        data_type=data_type,
+        name=file.name.partition(".")[0],
+        content_file=str(copy),
+        wait=True,
+    )
+
+
+def ask_router(node: LocalNode, subject: str, **data: Any) -> dict[str, Any]:
+    """Ask a node's router."""
 
     async def body() -> dict[str, Any]:
         async with RouterClient(node.paths.router_door, role="test") as client:
-            return await client.ask(
-                "publish",
-                timeout=60,
-                data_type=data_type,
-                name=file.name.partition(".")[0],
-                content_file=str(copy),
-                wait=True,
-            )
+            return await client.ask(subject, timeout=60, **data)
 
     return asyncio.run(body())
-
-
-@pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
-    """A broker that keeps its data over restarts, and creates no topics by itself."""
-    folder = tmp_path_factory.mktemp("broker")
-    with BrokerProcess(data_dir=folder, options=["--partitions", "0"]) as broker:
-        yield broker
 
 
 @pytest.fixture(scope="session")
@@ -302,13 +329,10 @@ def serving_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode
         node.wait_gone()
 
 
-_numbers = itertools.count()
-
-
 @pytest.fixture
-def world(kafka_broker: BrokerProcess, serving_node: LocalNode, tmp_path: Path) -> Iterator[World]:
+def world(kafka_broker: Broker, serving_node: LocalNode, tmp_path: Path) -> Iterator[World]:
     """Topics and faces of the test's own; the faces end with it."""
-    made = World(kafka_broker, serving_node, f"t{os.getpid()}-{next(_numbers)}", tmp_path)
+    made = World(kafka_broker, serving_node, f"t{uuid.uuid4().hex[:10]}", tmp_path)
     yield made
     made.close()
 
@@ -321,9 +345,17 @@ def world_of_both(request: pytest.FixtureRequest, world: World) -> World:
 
 
 @pytest.fixture(name="publish")
-def publish_fixture(serving_node: LocalNode) -> Callable[[str, Path], dict[str, Any]]:
-    """Publish a model for a data type, and wait until it serves."""
-    return lambda data_type, file: publish(serving_node, data_type, file)
+def publish_fixture(serving_node: LocalNode) -> Iterator[Callable[[str, Path], dict[str, Any]]]:
+    """Publish a model for a data type, and wait until it serves; only that of `wine` stays."""
+    published: set[str] = set()
+
+    def publish_one(data_type: str, file: Path) -> dict[str, Any]:
+        published.add(data_type)
+        return publish(serving_node, data_type, file)
+
+    yield publish_one
+    for data_type in published - {"wine"}:
+        ask_router(serving_node, "retire", data_type=data_type, origin=f"test/{uuid.uuid4()}")
 
 
 @pytest.fixture
