@@ -5,13 +5,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check lint protos soak bench clean
+.PHONY: run test check kafka lint protos soak bench clean
 
 run: $(READY)
 	$(BIN)/python -m examples.wine.run
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadscope
+
+# Apache Kafka for the tests, fetched once by Maven; the tests do without it unless CI is set.
+kafka: $(READY)
+	$(BIN)/python -m tests.apache_kafka.jars
 
 check: $(READY) lint protos-check test
 
@@ -44,4 +48,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .cache build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -39,7 +39,7 @@ class Cluster:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[ApacheKafka]:
+def broker(apache_kafka_installed: None, tmp_path: Path) -> Iterator[ApacheKafka]:
     with ApacheKafka(data_dir=tmp_path / "broker") as broker:
         yield broker
 
