@@ -13,6 +13,7 @@ from repertory.actors.troubles import Troubles
 from repertory.config import MEBIBYTE, ClusterConfig
 from repertory.errors import RepertoryError
 from repertory.streams.lanes import record_topics
+from repertory.streams.last_words import LastWords
 from repertory.streams.models_in import ModelIntake
 from repertory.streams.record_stream import RecordStream
 from repertory.streams.topics import NewTopicSpec, TopicWatch
@@ -20,6 +21,11 @@ from repertory.streams.topics import NewTopicSpec, TopicWatch
 # The supervisor kills a face three seconds after it asked it to end. A broker that is away can
 # keep librdkafka from ending for longer; nothing is lost then, what is not committed is read again.
 END_SECONDS = 2.7
+
+# Before a face counts as well whose predecessor ended by itself: it may well meet the same fate.
+PROBATION_SECONDS = 10.0
+# How often it is asked whether the consumer has its place in the group, until it has.
+ASK_SECONDS = 0.1
 
 PARTITIONS = 4
 # A result holds its record, which is as large as Kafka's default allows, or nearly.
@@ -36,7 +42,8 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
     The router is told throughout how it goes.
     """
     client = RouterClient(process.paths.router_door, role="streams")
-    face = _Face(process, client)
+    last_words = LastWords(process.paths.run / "streams.ended")
+    face = _Face(process, client, last_words.take())
     failures: list[str] = []
     try:
         async with client, asyncio.TaskGroup() as tasks:
@@ -49,20 +56,26 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
         failures += _messages(group)
     if failures:
         log.error("a new process goes on from what is committed", why="; ".join(failures))
+        last_words.leave("; ".join(failures))
         sys.stderr.flush()
         os._exit(1)  # a thread that hangs in librdkafka would keep an orderly end waiting
 
 
 class _Face:
-    def __init__(self, process: NodeProcess, client: RouterClient) -> None:
+    def __init__(
+        self, process: NodeProcess, client: RouterClient, predecessor_failed: str | None
+    ) -> None:
         self._process = process
         self._client = client
         self._troubles = Troubles()
+        self._predecessor_failed = predecessor_failed
         self._stream: RecordStream | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         config = self._process.config
-        watch = TopicWatch(config.kafka, wanted_topics(config), self._troubles)
+        watch = TopicWatch(
+            config.kafka, wanted_topics(config), self._troubles, records=record_topics(config)
+        )
         topics = await watch.ready(stop)
         if topics is None:
             return
@@ -70,18 +83,35 @@ class _Face:
             config, self._client, node=self._process.node, topics=topics, troubles=self._troubles
         )
         async with asyncio.TaskGroup() as work:
-            watching = work.create_task(watch.run())
+            background = [work.create_task(watch.run()), work.create_task(self._prove())]
             async with asyncio.TaskGroup() as streams:
                 streams.create_task(self._stream.run(stop))
                 if takes_models(config):
                     dead_letters = topics[config.kafka.dead_letters_topic]
                     intake = ModelIntake(self._process, self._client, dead_letters)
                     streams.create_task(intake.run(stop))
-            watching.cancel()
+            for task in background:
+                task.cancel()
 
     async def tell(self) -> None:
-        """Tell the router how it goes, until cancelled."""
+        """Tell the router how it goes, until cancelled.
+
+        The node is not ready before; so nothing is told until records can be read, or it is known
+        why they cannot.
+        """
+        while not self._troubles and not (self._stream is not None and self._stream.joined):
+            await asyncio.sleep(ASK_SECONDS)
+            if self._stream is not None:
+                self._stream.report()  # which notes troubles
         await self._troubles.tell(self._client, self._report)
+
+    async def _prove(self) -> None:
+        """Count as in trouble for a while when the last process ended by itself."""
+        if self._predecessor_failed is not None:
+            sentence = f"the Kafka face ended and was started again: {self._predecessor_failed}"
+            self._troubles.note("the last process", sentence)
+            await asyncio.sleep(PROBATION_SECONDS)
+            self._troubles.note("the last process", None)
 
     def _report(self) -> dict[str, Any]:
         if self._stream is None:

@@ -29,10 +29,16 @@ class Lane:
         self._sent: asyncio.Queue[asyncio.Task[list[Scored]]] = asyncio.Queue()
         self.in_flight = 0
         """Batches that are being scored, or wait for their turn to be written."""
-        self._unanswered = 0
+        self.unanswered = 0
+        """Batches that are being scored."""
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._closing = False
+
+    @property
+    def outstanding(self) -> int:
+        """Results and dead letters that the brokers have not acknowledged, of this and others."""
+        return self._sink.outstanding
 
     @property
     def full(self) -> bool:
@@ -79,13 +85,13 @@ class Lane:
     async def _send(self, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = self._queue.due_in(loop.time(), idle=self._unanswered == 0)
+            due = self._queue.due_in(loop.time(), idle=self.unanswered == 0)
             if self._closing or self.in_flight >= self._most:
                 due = None
             if due == 0:
                 self._sent.put_nowait(tasks.create_task(self._score(self._queue.take())))
                 self.in_flight += 1
-                self._unanswered += 1
+                self.unanswered += 1
                 self._drained.set()
                 continue
             timer = None if due is None else loop.call_later(due, self._changed.set)
@@ -98,7 +104,7 @@ class Lane:
         try:
             return await self._scorer.score(batch)
         finally:
-            self._unanswered -= 1
+            self.unanswered -= 1
             self._changed.set()
 
     async def _write(self) -> None:

@@ -12,7 +12,7 @@ from repertory.streams.lane import Lane
 from repertory.streams.routing import DedicatedTopics, MixedTopics
 from repertory.streams.scorer import Scorer
 from repertory.streams.sinks import Sinks
-from repertory.streams.stalls import Stalls
+from repertory.streams.stalls import Stalls, explain
 from repertory.streams.telemetry import StreamTelemetry
 
 MIXED = "mixed"  # the stream of the topics whose records say their data type themselves
@@ -82,10 +82,11 @@ class Lanes:
         `claims` are those of its topics.
         """
         claims = list(claims)
-        waiting = any(not claim.settled or lag.get(claim.place) for claim in claims)
+        unread = [claim.place for claim in claims if lag.get(claim.place)]
+        waiting = bool(unread) or not all(claim.settled for claim in claims)
         done = [(claim.place, claim.position) for claim in claims]
-        seconds = self._stalls.seconds(lane.stream, done=done, waiting=waiting)
-        if seconds is None:
+        since = self._stalls.since(lane.stream, done=done, waiting=waiting)
+        if since is None:
             return None
         data_types = self._config.data_types
         names = data_types if lane.stream == MIXED else (lane.stream,)
@@ -95,9 +96,10 @@ class Lanes:
             for name, code in waits.items()
         ):
             return None  # it is declared that this may be so
-        why = ", ".join(f"{name} waits ({code})" for name, code in waits.items())
-        why = why or "the brokers do not take results, or the serving actor does not answer"
-        return f"no record of {lane.stream!r} was done for {seconds:.0f} s: {why}"
+        why = explain(
+            waits, unanswered=lane.unanswered, outstanding=lane.outstanding, unread=unread
+        )
+        return f"no record of {lane.stream!r} has been done since {since:%H:%M:%S} UTC: {why}"
 
 
 def record_topics(config: ClusterConfig) -> list[str]:

@@ -102,6 +102,11 @@ class RecordStream:
             for sink in self._sinks:
                 sink.close()
 
+    @property
+    def joined(self) -> bool:
+        """Whether the consumer ever had its place in the group."""
+        return self._source.joined
+
     def report(self) -> dict[str, Any]:
         """Return counts and measurements, for people and monitors; notes troubles on the way."""
         lag = self._source.lag()

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from repertory.config import Kafka
 from repertory.errors import RepertoryError
+from repertory.streams.causes import cause_of
 from repertory.streams.claims import Claims, Place
 
 READ_AT_MOST = 1000
@@ -21,7 +22,9 @@ READ_SECONDS = 0.05
 # A process that died is back in a second or two and takes its partitions up again at once, since
 # it comes with the same instance id; this is for one that does not come back.
 SESSION_MS = 6000
-# A consumer that has had no place in its group for this long is in trouble.
+# A consumer is in trouble that has had no connection, or no place in its group, for this long. A
+# connection that is made anew takes a moment; a rebalance waits for all members.
+CONNECT_SECONDS = 5.0
 JOIN_SECONDS = 15.0
 # What the brokers' answers are waited for when partitions are given up.
 REVOKE_SECONDS = 3.0
@@ -58,9 +61,12 @@ class Source:
         self._paused: set[Place] = set()
         self._committing = False
         self._ends: dict[Place, tuple[int, int]] = {}  # end of the log, and what is committed
-        self._reachable = True
-        self._group = kafka.group_id
-        self._steady = time.monotonic()  # when it was last seen to have its place in the group
+        self._unread: set[Place] = set()
+        self._group, self._servers = kafka.group_id, kafka.bootstrap_servers
+        # When it was last seen to have a connection, and its place in the group.
+        self._connected = self._steady = time.monotonic()
+        self.joined = False
+        """Whether it ever had its place in the group."""
         self._last_error = ""
         self._complained: set[int] = set()
         self._fatal: str | None = None
@@ -123,11 +129,19 @@ class Source:
 
     def trouble(self) -> str | None:
         """Return what keeps the consumer from its work; None when nothing does, for long."""
-        if not self._reachable:
-            return f"no broker answers the consumer: {self._last_error or 'no connection'}"
-        if time.monotonic() - self._steady > JOIN_SECONDS:
+        now = time.monotonic()
+        if self.joined and now - self._connected > CONNECT_SECONDS:
+            why = self._last_error or "nothing is told of why"
+            return (
+                f"the consumer has no connection to {self._servers}: {why};"
+                " it goes on as soon as a broker answers"
+            )
+        if now - self._steady > JOIN_SECONDS:
             why = self._last_error or "the brokers do not answer its requests to join"
-            return f"the consumer is not in its group {self._group}: {why}"
+            return (
+                f"the consumer has no place in its group {self._group!r} at {self._servers}: {why};"
+                " see the brokers' logs if this lasts"
+            )
         return None
 
     def lag(self) -> dict[Place, int]:
@@ -136,6 +150,8 @@ class Source:
         for claim in self._claims:
             end, committed = self._ends.get(claim.place, (-1, -1))
             position = committed if claim.position is None else claim.position
+            if claim.settled and claim.place not in self._unread:
+                position = end  # what is left are marks of transactions, which are no records
             if end >= 0 and position >= 0:
                 lag[claim.place] = max(0, end - position)
         return lag
@@ -187,7 +203,7 @@ class Source:
         self._give_up(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.warning("partitions were lost to others", partitions=_places(partitions))
+        log.warning("partitions are lost", partitions=_places(partitions))
         self._give_up(consumer, partitions)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -205,7 +221,7 @@ class Source:
 
     def _error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._last_error = error.str()
+            self._last_error = cause_of(error.str())
         if is_fatal(error):
             self._fatal = error.str()
         elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
@@ -216,19 +232,26 @@ class Source:
 
     def _statistics(self, text: str) -> None:
         statistics: dict[str, Any] = orjson.loads(text)
-        reachable = any(b["state"] in ("UP", "UPDATE") for b in statistics["brokers"].values())
-        if reachable != self._reachable:
-            self._reachable = reachable
-            self._complained.clear()
-            log.warning("the brokers are back" if reachable else "no broker answers; waiting")
         group = statistics.get("cgrp", {})
-        if reachable and group.get("join_state") == "steady":
-            self._steady = time.monotonic()
-            self._last_error = ""
-        self._ends = {
-            (topic, int(number)): (partition["hi_offset"], partition["committed_offset"])
+        if any(b["state"] in ("UP", "UPDATE") for b in statistics["brokers"].values()):
+            self._connected = time.monotonic()
+            if group.get("join_state") == "steady":
+                self._steady, self.joined = self._connected, True
+                self._last_error = ""
+                self._complained.clear()
+        partitions = {
+            (topic, int(number)): partition
             for topic, facts in statistics["topics"].items()
             for number, partition in facts["partitions"].items()
+        }
+        self._ends = {
+            place: (each["hi_offset"], each["committed_offset"])
+            for place, each in partitions.items()
+        }
+        self._unread = {
+            place
+            for place, each in partitions.items()
+            if each["fetchq_cnt"] or each["next_offset"] < each["ls_offset"]
         }
 
     # --- in the loop
