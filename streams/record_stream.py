@@ -15,6 +15,7 @@ from repertory.actors.client import RouterClient
 from repertory.actors.troubles import Troubles
 from repertory.config import ClusterConfig
 from repertory.journal.clock import epoch_ms
+from repertory.streams.acknowledged_sink import AcknowledgedSink
 from repertory.streams.claims import Claim, Claims, Place
 from repertory.streams.dead_letters import headers_of
 from repertory.streams.lane import Lane
@@ -24,6 +25,7 @@ from repertory.streams.sinks import Sinks
 from repertory.streams.source import Source
 from repertory.streams.telemetry import StreamTelemetry
 from repertory.streams.topics import Topic
+from repertory.streams.transactional_sink import TransactionalSink
 
 COMMIT_SECONDS = 0.5
 # A lane that is full gets this long to find room before its partitions are paused: a pause throws
@@ -66,13 +68,19 @@ class RecordStream:
             claims=self._claims,
             revoked=self._revoked,
         )
+        outputs = (config.kafka, topics, self.telemetry)
         sinks = Sinks(
-            config.kafka,
-            topics,
-            self.telemetry,
-            transactional_id=f"{instance}-streams",
-            group_metadata=self._source.group_metadata,
-            acknowledged=self._acknowledged.set,
+            {
+                "at-least-once": lambda: AcknowledgedSink(
+                    *outputs, acknowledged=self._acknowledged.set
+                ),
+                "exactly-once": lambda: TransactionalSink(
+                    *outputs,
+                    transactional_id=f"{instance}-streams",
+                    group_metadata=self._source.group_metadata,
+                    acknowledged=self._acknowledged.set,
+                ),
+            }
         )
         self._lanes = Lanes(config, client, sinks, self.telemetry)
         self._sinks = sinks.made
