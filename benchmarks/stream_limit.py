@@ -19,7 +19,8 @@ from repertory.config import DataType
 from repertory.models.loader import load_model, warm
 from repertory.models.prepared import load_prepared
 from repertory.models.records import RecordDecoder
-from repertory.models.schema import load_message, schema_of
+from repertory.models.schema import schema_of
+from repertory.protos.loading import load_message
 from repertory.streams.claims import Claim
 from repertory.streams.record import Record
 from repertory.streams.results import Scored, encoder, result_headers
