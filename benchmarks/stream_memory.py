@@ -4,7 +4,8 @@
 
 Records wait in Kafka all the time, more than the node gets through. In one case the broker is
 slower than the node (it is stopped for most of the time), in the other the model takes 200 ms for
-every batch. Prints the memory (PSS) of each process, minute by minute; exit code 1 if it drifts.
+a full batch. Prints the resident memory of each process, minute by minute (a fair share of it, PSS,
+would move whenever a stranger starts or ends a Python); exit code 1 if it drifts.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from benchmarks.stream_broker import Broker, running_broker
 from benchmarks.stream_contender import ContenderFailed
 from benchmarks.stream_contenders import CONTENDERS
 from benchmarks.stream_drift import ALLOWED, Drift
-from benchmarks.stream_processes import Processes, pss_bytes, with_job
+from benchmarks.stream_processes import Processes, rss_bytes, with_job
 from benchmarks.stream_rate import Counter, wait_for
 from benchmarks.stream_slow_model import BATCH, write_slow_model
 from benchmarks.stream_stage import Stock, job_for
@@ -73,7 +74,7 @@ def watch(drift: Drift, processes: Processes, stock: Stock, counter: Counter, mi
         memory = {
             names.setdefault(pid, label(pid)): size
             for pid in processes.pids()
-            if (size := pss_bytes(pid))
+            if (size := rss_bytes(pid))
         }
         drift.add(1 + int(elapsed // 60), memory)
         time.sleep(_EVERY)
@@ -84,7 +85,7 @@ def show(case: str, drift: Drift) -> None:
     """Print the table of a case."""
     minutes = drift.minutes()
     count = max(max(each) for each in minutes.values())
-    table = Table("process", title=f"{case}: PSS in MB, by minute")
+    table = Table("process", title=f"{case}: resident MB, by minute")
     for heading in [*map(str, range(1, count + 1)), "drift"]:
         table.add_column(heading, justify="right")
     for process, sizes in minutes.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 from benchmarks.stream_job import VARIABLE
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
 _LOOK_AGAIN = 1.0  # seconds after which processes that are new are looked for
 
@@ -73,4 +74,11 @@ def pss_bytes(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
+    return 0
+
+
+def rss_bytes(pid: int) -> int:
+    """Return a process's resident memory; 0 if it is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     return 0
