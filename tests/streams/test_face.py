@@ -161,14 +161,14 @@ def test_a_stop_in_mid_stream_commits_what_is_done_and_scores_nothing_twice(
     world_of_both: World,
 ) -> None:
     world_of_both.create_topics()
-    world_of_both.produce("wine", wines(6000))
+    world_of_both.produce("wine", wines(40_000))
     face = world_of_both.start_face()
     world_of_both.wait_count("results", 500)
     assert face.stop() == 0
     assert not world_of_both.consumed()
     face.start()
     world_of_both.wait_consumed()
-    assert offsets(world_of_both.results()) == every(1500)
+    assert offsets(world_of_both.results()) == every(10_000)
 
 
 def test_a_broker_that_is_restarted_loses_no_record(world: World) -> None:
