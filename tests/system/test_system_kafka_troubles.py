@@ -48,11 +48,11 @@ def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
 def start(
     broker: BrokerProcess, local_node: Callable[..., LocalNode], write_config: Callable[..., Path]
 ) -> Callable[..., LocalNode]:
-    """Start a node that needs no model; arguments are keys of `kafka`."""
+    """Start a node that needs no model; arguments are the kind of its journal, and keys of `kafka`."""
 
-    def start(**kafka: object) -> LocalNode:
+    def start(journal: str = "sqlite", **kafka: object) -> LocalNode:
         kafka = {"bootstrap_servers": broker.bootstrap_servers, **kafka}
-        path = write_config(kafka=kafka)
+        path = write_config(kafka=kafka, journal={"kind": journal})
         need_no_model(path)
         node = local_node(config=path)
         node.wait_until(ready=False)
@@ -189,7 +189,8 @@ def wait_told(node: LocalNode, *words: str) -> str:
         raise TimeoutError(f"{error}; but {health(node)}") from error
     status = node.get("/status")
     assert not status["ready"]
-    assert all(word in "; ".join(status["troubles"]["streams"]) for word in words)
+    sentences = "; ".join(each for several in status["troubles"].values() for each in several)
+    assert all(word in sentences for word in words)
     return str(health(node)["error"])
 
 
@@ -291,15 +292,17 @@ def test_what_is_wrong_with_topics_at_the_start_is_told_until_it_is_mended(
     broker: BrokerProcess, start: Any
 ) -> None:
     admin = admin_of(broker)
-    create(admin, "dead-letters", **{"cleanup.policy": "compact"})
-    node = start(create_topics=False)
+    compact = {"cleanup.policy": "compact", "retention.ms": "-1"}
+    create(admin, "dead-letters", "models", **compact)
+    node = start(journal="kafka", create_topics=False)
     where = broker.bootstrap_servers
-    wait_told(node, f"topics 'mdata', 'results', 'models' are missing at {where}; create them")
-    create(admin, "results", "models")
-    wait_told(node, f"topic 'mdata' is missing at {where}; create it, or set kafka.create_topics")
+    wait_told(node, f"topics 'mdata', 'results' are missing at {where}; create them, or set kafka.")
+    create(admin, "results")
+    wait_told(node, f"topic 'mdata' is missing at {where}; create it", f"topic 'models' at {where}")
     create(admin, "mdata")
-    wait_told(node, "'dead-letters'", "compacted")
+    wait_told(node, "topic 'dead-letters'", "--add-config cleanup.policy=delete", "topic 'models'")
     change(admin, "dead-letters", "cleanup.policy", "delete")
+    change(admin, "models", "cleanup.policy", "delete")
     wait_well(node)
 
 
