@@ -44,9 +44,9 @@ from repertory.streams.transactor import Aborted, Transactor
 PRODUCERS = 2
 # A face that vanished holds up its successors on other nodes for as long as this.
 TRANSACTION_MS = 15_000
-# A transaction costs the brokers some requests, however few records it has: under load they are
-# this far apart at least.
-PACE_SECONDS = 0.02
+# A transaction costs the brokers much, however few records it has. So there is a rest after each one,
+# as long as it took: longer ones have more records, and the busier the brokers are, the longer.
+SHORTEST_REST, LONGEST_REST = 0.01, 0.1
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 
 log = structlog.get_logger(__name__)
@@ -142,7 +142,8 @@ class TransactionalSink:
             began = time.monotonic()
             due, self._next = self._next, _Round()
             await self._finish(due)
-            await asyncio.sleep(max(0.0, began + PACE_SECONDS - time.monotonic()))
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(took, SHORTEST_REST), LONGEST_REST))
 
     def close(self) -> None:
         """Stop. An open transaction is aborted if the brokers answer at once."""
