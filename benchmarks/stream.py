@@ -9,6 +9,7 @@ latency at half of that rate. docs/benchmarks.md tells the method.
 """
 
 import contextlib
+import os
 import signal
 import tempfile
 import time
@@ -31,6 +32,9 @@ from rich.markup import escape
 
 LATE_MS = 20.0
 """More than a busy machine's clock: the writer of records could not keep its schedule."""
+
+BUSY = 0.7
+"""Load average (of the last minute) above which others than the benchmark are at work."""
 
 START_SECONDS = 6.0
 """About what a contender takes to come up and to end, for the estimate."""
@@ -61,7 +65,7 @@ def estimate(length: Length, trials: int) -> float:
     """Return about how many seconds so many trials take."""
     each = START_SECONDS + length.warmup + length.seconds
     if length.latency_seconds:
-        each += START_SECONDS + length.warmup / 2 + length.latency_seconds
+        each += START_SECONDS + length.warmup + length.latency_seconds
     return each * trials
 
 
@@ -180,6 +184,8 @@ def main(
     console.print(
         f"{due} trials, about {seconds / 60:.0f} minutes; done at {time.strftime('%H:%M', time.localtime(time.time() + seconds))}"
     )
+    if (load := os.getloadavg()[0]) > BUSY:
+        console.print(f"[yellow]the machine is busy (load {load:.1f}): read the ratios only[/]")
     try:
         with folder() as place, running_broker(broker) as running, console.status("") as status:
             record.facts = {

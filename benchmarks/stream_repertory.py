@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stream_contender import ContenderFailed, Running
+from benchmarks.stream_contender import Running
 from benchmarks.stream_job import VARIABLE, Job, environment
 from benchmarks.stream_workloads import ROOT
 
@@ -68,7 +68,7 @@ def _publish(node: LocalNode, job: Job, running: Running) -> None:
         fields = {"dataType": job.data_type, "name": "benchmark", "description": ""}
         answer = asyncio.run(upload(node.url, Path(job.model), fields))
     except (RuntimeError, TimeoutError, CallFailed) as error:
-        raise ContenderFailed(str(error)) from error
+        raise running.failed(str(error).partition("; the log ends")[0]) from error
     if answer.get("state") != "SERVING":
         raise running.failed(f"the model does not serve: {answer}")
 

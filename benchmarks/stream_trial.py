@@ -23,7 +23,6 @@ from benchmarks.stream_workloads import Workload
 LOAD = 0.5
 """Part of a contender's own rate at which its latency is measured."""
 PROBES = 200  # records whose results tell that a contender is up
-_LATENCY_WARMUP = 0.5  # of the warm-up for the rate: no backlog has to be worked off
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +162,8 @@ class Trials:
                 counter = Counter(self._broker, contender, job)
                 wait_for(counter, PROBES, running)
                 counter.close()
-                warmup = self._length.warmup * _LATENCY_WARMUP
                 seconds = self._length.latency_seconds
-                loop.start(rate=rate, warmup=warmup, seconds=seconds)
+                loop.start(rate=rate, warmup=self._length.warmup, seconds=seconds)
                 self._say(f"latency at {rate:,.0f} records/s")
                 while (latency := loop.latency()) is None:
                     running.check()
