@@ -161,7 +161,7 @@ def test_empty_cells_leave_fields_unset_and_defaults_give_way_to_the_row() -> No
 
 
 def test_a_message_that_cannot_be_imported_is_told() -> None:
-    with pytest.raises(ConfigError, match="message 'nowhere:X' cannot be imported"):
+    with pytest.raises(ConfigError, match="message 'nowhere:X': nowhere cannot be imported"):
         RowEncoder("nowhere:X", ignore=())
 
 
