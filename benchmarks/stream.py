@@ -77,6 +77,9 @@ def run_all(
     rounds: int,
 ) -> None:
     """Run what was not run yet, round by round; one that fails does not stop the others."""
+    for workload in workloads:
+        console.print(f"{workload.name}: rehearsal")
+        trials.rehearse(workload, contenders[0])
     for number in range(1, rounds + 1):
         for workload in workloads:
             for contender in contenders:
@@ -180,29 +183,43 @@ def main(
         for workload in workloads
         for name in contenders
     )
-    seconds = estimate(length, due)
-    console.print(
-        f"{due} trials, about {seconds / 60:.0f} minutes; done at {time.strftime('%H:%M', time.localtime(time.time() + seconds))}"
-    )
-    if (load := os.getloadavg()[0]) > BUSY:
-        console.print(f"[yellow]the machine is busy (load {load:.1f}): read the ratios only[/]")
-    try:
-        with folder() as place, running_broker(broker) as running, console.status("") as status:
-            record.facts = {
-                "machine": machine(),
-                "broker": running.name,
-                "versions": {each.name: each.versions() for each in chosen},
-            }
-            made = [WORKLOADS[name]() for name in workloads]
-            for workload in made:
-                status.update(f"{workload.name}: the model goes through the green room")
-                prepare(workload, place / f"{workload.name}-prepared")
-            trials = Trials(running, place, length, status.update)
-            run_all(record, trials, made, chosen, rounds)
-    except KeyboardInterrupt:
-        console.print("stopped")
+    if due:
+        announce(estimate(length, due) + estimate(length.rehearsal(), len(workloads)), due)
+        try:
+            run(record, length, broker, workloads=workloads, contenders=chosen, rounds=rounds)
+        except KeyboardInterrupt:
+            console.print("stopped")
     if record.results:
         show(record)
+
+
+def announce(seconds: float, trials: int) -> None:
+    """Say how long it takes, and whether the machine is fit for it."""
+    end = time.strftime("%H:%M", time.localtime(time.time() + seconds))
+    console.print(f"{trials} trials, about {seconds / 60:.0f} minutes; done at {end}")
+    if (load := os.getloadavg()[0]) > BUSY:
+        console.print(f"[yellow]the machine is busy (load {load:.1f}): read the ratios only[/]")
+
+
+def run(
+    record: Record,
+    length: Length,
+    broker: str,
+    *,
+    workloads: list[str],
+    contenders: list[Contender],
+    rounds: int,
+) -> None:
+    """Start the broker, and run what was not run yet."""
+    with folder() as place, running_broker(broker) as running, console.status("") as status:
+        versions = {each.name: each.versions() for each in contenders}
+        record.note({"machine": machine(), "broker": running.name}, versions)
+        made = [WORKLOADS[name]() for name in workloads]
+        for workload in made:
+            status.update(f"{workload.name}: the model goes through the green room")
+            prepare(workload, place / f"{workload.name}-prepared")
+        trials = Trials(running, place, length, status.update)
+        run_all(record, trials, made, contenders, rounds)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Record:
         document = json.loads(self.path.read_text())
         if document["settings"] != self.settings:
             raise OtherSettings(f"{self.path} is of a run with {document['settings']}")
+        self.facts = document["facts"]
         self.results = [Result.from_json(each) for each in document["results"]]
 
     def has(self, number: int, workload: str, contender: str) -> bool:
@@ -38,6 +39,10 @@ class Record:
             for r in self.results
             if r.failure is None
         )
+
+    def note(self, facts: dict[str, Any], versions: dict[str, str]) -> None:
+        """Keep what this part of the run is measured on and with."""
+        self.facts = {**facts, "versions": {**self.facts.get("versions", {}), **versions}}
 
     def add(self, result: Result) -> None:
         """Keep a result; it replaces one that had failed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.stream_broker import Broker, fill
-from benchmarks.stream_contender import Contender
+from benchmarks.stream_contender import Contender, ContenderFailed
 from benchmarks.stream_load import Latency, open_loop
 from benchmarks.stream_rate import (
     Counter,
@@ -33,6 +33,10 @@ class Length:
     warmup: float
     latency_seconds: float
     """0: latency is not measured."""
+
+    def rehearsal(self) -> "Length":
+        """Return the length of a trial that does not count."""
+        return Length(self.warmup, self.warmup / 2, self.warmup if self.latency_seconds else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,20 @@ class Trials:
         self._say = say
         self._stocks: dict[str, Stock] = {}
 
+    def rehearse(self, workload: Workload, contender: Contender) -> None:
+        """Run a short trial that does not count: a broker that was just started is slow for a while.
+
+        Without it, the first contender would wait for the broker's compiler.
+        """
+        whole = self._length
+        self._length = whole.rehearsal()
+        try:
+            self.run(0, workload, contender)
+        except ContenderFailed as error:
+            self._say(str(error))  # it will say so again when it counts
+        finally:
+            self._length = whole
+
     def run(self, number: int, workload: Workload, contender: Contender) -> Result:
         """Run a trial. Raises ContenderFailed."""
         measured = self._rate(workload, contender)
@@ -105,7 +123,7 @@ class Trials:
     def _rate(self, workload: Workload, contender: Contender) -> Measured:
         if (stock := self._stocks.get(workload.name)) is None:
             stock = self._stocks[workload.name] = Stock(self._broker, workload)
-            self._have(stock, int(workload.guess * (self._length.seconds + self._length.warmup)))
+        self._have(stock, int(workload.guess * (self._length.seconds + self._length.warmup)))
         while True:
             try:
                 return self._try_rate(workload, contender, stock)
