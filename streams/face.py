@@ -1,6 +1,7 @@
 """The Kafka face of a node: `python -m repertory.streams.face --config FILE --node NAME`."""
 
 import asyncio
+import gc
 import os
 import sys
 from typing import Any
@@ -27,6 +28,7 @@ PROBATION_SECONDS = 10.0
 # How often it is asked whether the consumer has its place in the group, until it has.
 ASK_SECONDS = 0.1
 
+COLLECT_AFTER_OBJECTS = 100_000
 PARTITIONS = 4
 # A result holds its record, which is as large as Kafka's default allows, or nearly.
 OUTPUT_CONFIG = {"max.message.bytes": str(2 * 1024 * 1024)}
@@ -154,6 +156,10 @@ async def _end_in_time(stop: asyncio.Event) -> None:
 
 def main() -> None:
     """Run the face as a process of its node."""
+    # Millions of records a minute come and go, none of them in a cycle: looking for cycles every
+    # 700 objects, and through all that was imported now and then, took a fifth of the time.
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     run_process("streams", run_face)
 
 

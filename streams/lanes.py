@@ -16,7 +16,7 @@ from repertory.streams.stalls import Stalls, explain
 from repertory.streams.telemetry import StreamTelemetry
 
 MIXED = "mixed"  # the stream of the topics whose records say their data type themselves
-MIXED_BATCH, MIXED_DELAY_SECONDS, MIXED_IN_FLIGHT = 512, 0.005, 4
+MIXED_BATCH, MIXED_DELAY_SECONDS, MIXED_IN_FLIGHT = 1024, 0.005, 4
 
 
 class Lanes:

@@ -113,7 +113,7 @@ class DataType(_Section):
     """What is promised for the records of `topics`; `kafka.delivery` if not set."""
     required: bool = True
     """Whether the node is ready only when a model serves this type."""
-    max_batch: int = Field(default=512, ge=1, le=65536)
+    max_batch: int = Field(default=1024, ge=1, le=65536)
     """Records scored together at most."""
     max_delay_ms: float = Field(default=5.0, ge=0)
     """How long a record waits for others to share its batch, while the actor is busy."""
