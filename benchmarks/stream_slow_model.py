@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper, save_model
 
-BATCH = 512
+BATCH = 1024
 """Records of a full batch: `max_batch` of a data type, by default."""
 
 _SIZE = 512

@@ -124,7 +124,7 @@ class AcknowledgedSink:
             else:
                 self._written.clear()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop. What is outstanding is not waited for."""
         self._producer.purge()
 

@@ -59,8 +59,9 @@ async def run_face(process: NodeProcess, stop: asyncio.Event) -> None:
     if failures:
         log.error("a new process goes on from what is committed", why="; ".join(failures))
         last_words.leave("; ".join(failures))
-        sys.stderr.flush()
-        os._exit(1)  # a thread that hangs in librdkafka would keep an orderly end waiting
+    # Nothing is left to be done. Threads that wait for brokers would keep an orderly end waiting.
+    sys.stderr.flush()
+    os._exit(1 if failures else 0)
 
 
 class _Face:

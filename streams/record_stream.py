@@ -108,7 +108,7 @@ class RecordStream:
             await self._source.close()
         finally:
             for sink in self._sinks:
-                sink.close()
+                await sink.close()
 
     @property
     def joined(self) -> bool:

@@ -41,7 +41,7 @@ class Sink(Protocol):
     async def run(self) -> None:
         """Work until cancelled. Raises DeliveryFailed when a message is refused for good."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop. What is outstanding is not waited for."""
 
 

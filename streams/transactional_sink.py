@@ -145,11 +145,10 @@ class TransactionalSink:
             took = time.monotonic() - began
             await asyncio.sleep(min(max(took, SHORTEST_REST), LONGEST_REST))
 
-    def close(self) -> None:
-        """Stop. An open transaction is aborted if the brokers answer at once."""
+    async def close(self) -> None:
+        """Stop. A transaction that is open is aborted, if the brokers answer at once."""
         for transactor in self._transactors:
-            self._thread.submit(transactor.close)
-        self._thread.shutdown(wait=False)
+            await transactor.close()
 
     async def _finish(self, due: _Round) -> None:
         """Write and commit a round, again and again if need be."""

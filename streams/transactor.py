@@ -16,7 +16,7 @@ ANSWER_SECONDS = 5.0
 # A call that has not come back by then never will: librdkafka 2.16 waits for ever for a group
 # coordinator that left the cluster (its issues 5456 and 5511).
 HANG_SECONDS = 2 * ANSWER_SECONDS
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.3
 
 
 class Aborted(Exception):
@@ -72,11 +72,16 @@ class Transactor:
         except (KafkaException, BufferError) as error:
             raise await self._aborted(error) from error
 
-    def close(self) -> None:
-        """Abort what is open, if the brokers answer at once; to be called on the thread."""
-        with contextlib.suppress(KafkaException):
-            self._producer.purge()
-            self._producer.abort_transaction(CLOSE_SECONDS)
+    async def close(self) -> None:
+        """Abort what is open, so that nobody has to wait for it; not if the brokers are silent."""
+
+        def abort() -> None:
+            with contextlib.suppress(KafkaException):  # there is none, for example
+                self._producer.purge()
+                self._producer.abort_transaction(CLOSE_SECONDS)
+
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._run(abort), CLOSE_SECONDS)
 
     def _produce(self, messages: Sequence[Outgoing]) -> None:
         for message in messages:
@@ -110,12 +115,13 @@ class Transactor:
                     raise
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        calling = loop.run_in_executor(self._thread, function, *arguments)
         try:
-            return await asyncio.wait_for(calling, HANG_SECONDS)
+            return await asyncio.wait_for(self._run(function, *arguments), HANG_SECONDS)
         except TimeoutError as error:
             raise DeliveryFailed("a transaction hangs in the Kafka client") from error
+
+    async def _run(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
 
 def _raise_if_fatal(error: Exception) -> None:
