@@ -38,7 +38,7 @@ STOPPED = 0.9
 _EVERY = 5.0  # seconds between two looks at the memory
 _STOCK = 1_000_000  # records that wait at least, and by how many they are added to
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 
 def workload_of(case: str, folder: Path) -> Workload:
@@ -61,7 +61,9 @@ def label(pid: int) -> str:
     except psutil.Error:
         return f"gone ({pid})"
     modules = [after for flag, after in pairwise(command) if flag == "-m"]
-    return f"{(modules or command[-1:] or ['?'])[-1][-40:]} ({pid})"
+    if command[-1:] == ["--multiprocessing-fork"]:
+        modules = ["actor"]
+    return f"{(modules or ['helper'])[-1][-40:]} ({pid})"
 
 
 def watch(drift: Drift, processes: Processes, stock: Stock, counter: Counter, minutes: int) -> int:
