@@ -65,6 +65,8 @@ class ModelIntake:
             consumer_properties(kafka, group, group)
             | {
                 "queued.min.messages": 1,
+                "fetch.min.bytes": 1,
+                "fetch.wait.max.ms": 500,
                 "queued.max.messages.kbytes": 1024,
                 "receive.message.max.bytes": 2_000 * MEBIBYTE,  # the keeper says what is too large
                 "max.poll.interval.ms": 86_400_000,  # a keeper that is away is waited for

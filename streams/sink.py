@@ -50,7 +50,7 @@ def producer_properties(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str, 
     limits = [topics[name].max_bytes for name in (kafka.results_topic, kafka.dead_letters_topic)]
     return {
         "compression.type": "lz4",
-        "linger.ms": 2,
+        "linger.ms": 5,
         "reconnect.backoff.max.ms": 1000,
         "log_level": 2,  # the source tells when brokers come and go
         **kafka.client_properties(),
