@@ -18,6 +18,7 @@ from repertory.streams.sink import (
     count_written,
     ends,
     latencies_ms,
+    produce,
     producer_properties,
 )
 from repertory.streams.telemetry import StreamTelemetry
@@ -92,16 +93,7 @@ class AcknowledgedSink:
         count_written(self._telemetry, pieces)
         flight = _Flight(stream, messages)
         try:
-            for message in messages:
-                self._producer.produce(
-                    message.topic,
-                    message.value,
-                    message.key,
-                    message.partition,
-                    on_delivery=flight.delivered,
-                    timestamp=message.record.timestamp_ms,
-                    headers=message.headers,
-                )
+            produce(self._producer, messages, flight.delivered)
         except (KafkaException, BufferError) as error:
             self._failure = str(error)
         self._flights.append(flight)

@@ -1,9 +1,11 @@
 """Results and dead letters out: what both guarantees have in common."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
+
+from confluent_kafka import KafkaError, Message, Producer
 
 from repertory.config import Kafka
 from repertory.errors import RepertoryError
@@ -16,6 +18,8 @@ from repertory.streams.topics import Topic
 # Written and not yet acknowledged; more than a broker's round trip holds at full speed.
 MOST_OUTSTANDING = 20_000
 MOST_OUTSTANDING_BYTES = 64 * 1024 * 1024
+
+OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
 class DeliveryFailed(RepertoryError):
@@ -61,6 +65,22 @@ def producer_properties(kafka: Kafka, topics: Mapping[str, Topic]) -> dict[str, 
         "acks": "all",
         "queue.buffering.max.messages": 0,  # whoever writes waits for room
     }
+
+
+def produce(
+    producer: Producer, messages: Iterable[Outgoing], on_delivery: OnDelivery | None = None
+) -> None:
+    """Hand messages to a producer, in order. Raises KafkaException or BufferError."""
+    for message in messages:
+        producer.produce(
+            message.topic,
+            message.value,
+            message.key,
+            message.partition,
+            on_delivery=on_delivery,
+            timestamp=message.record.timestamp_ms,
+            headers=message.headers,
+        )
 
 
 def ends(messages: Collection[Outgoing]) -> dict[Claim, tuple[int, int]]:

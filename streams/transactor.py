@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from repertory.streams.outgoing import Outgoing
-from repertory.streams.sink import DeliveryFailed
+from repertory.streams.sink import DeliveryFailed, produce
 
 # What a broker is waited for in one call; the calls are repeated.
 ANSWER_SECONDS = 5.0
@@ -62,7 +62,7 @@ class Transactor:
     ) -> None:
         """Write messages, in order, and the offsets of their records, and commit both."""
         try:
-            self._produce(messages)
+            produce(self._producer, messages)
             await self._persist(
                 lambda seconds: self._producer.send_offsets_to_transaction(
                     offsets, metadata, seconds
@@ -82,17 +82,6 @@ class Transactor:
 
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._run(abort), CLOSE_SECONDS)
-
-    def _produce(self, messages: Sequence[Outgoing]) -> None:
-        for message in messages:
-            self._producer.produce(
-                message.topic,
-                message.value,
-                message.key,
-                message.partition,
-                timestamp=message.record.timestamp_ms,
-                headers=message.headers,
-            )
 
     async def _aborted(self, why: Exception) -> Aborted:
         """Abort, and return what is to be raised then. Raises DeliveryFailed."""
