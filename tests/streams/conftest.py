@@ -75,6 +75,11 @@ class Face:
             self.process.kill()
             self.process.wait()
 
+    def revive(self) -> None:
+        """Start it again if it ended by itself, as the supervisor of a node does."""
+        if self.process is not None and self.process.poll() == 1:
+            self.start()
+
     def stop(self) -> int:
         """End it in order and return its exit code."""
         assert self.process is not None
