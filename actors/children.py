@@ -14,6 +14,9 @@ import structlog
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
 # One that ran for this long came up, so what ended it was not its start.
 STEADY_SECONDS = 3.0
+# glibc gives each thread of librdkafka an arena of its own, which keeps what it once held: without
+# a limit, a face that is held up grows for as long as new threads meet large batches.
+ARENAS = "MALLOC_ARENA_MAX"
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +89,7 @@ class Child:
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    env=os.environ | {ARENAS: os.environ.get(ARENAS, "2")},
                 )
         except OSError as error:  # no memory, no space: that may pass
             return str(error)
