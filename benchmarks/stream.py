@@ -148,6 +148,11 @@ def folder() -> Iterator[Path]:
 @click.option(
     "--latency-seconds", type=float, help="Of measuring latency; half of --seconds, 0 for none."
 )
+@click.option(
+    "--latency-rate",
+    type=click.FloatRange(min=1),
+    help="Records/s at which latency is measured; half of each one's own rate, if not given.",
+)
 @click.option("--rounds", default=5, show_default=True)
 @click.option(
     "--broker", default="apache", show_default=True, help="apache, embedded, or HOST:PORT."

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from benchmarks.stream_stage import Stock, job_for
 from benchmarks.stream_workloads import Workload
 
 LOAD = 0.5
-"""Part of a contender's own rate at which its latency is measured."""
+"""Part of a contender's own rate at which its latency is measured, if nothing else is said."""
 PROBES = 200  # records whose results tell that a contender is up
 
 
@@ -33,10 +33,15 @@ class Length:
     warmup: float
     latency_seconds: float
     """0: latency is not measured."""
+    latency_rate: float | None = None
+    """Records/s; None: a part (LOAD) of the rate that the contender reached."""
 
     def rehearsal(self) -> "Length":
         """Return the length of a trial that does not count."""
-        return Length(self.warmup, self.warmup / 2, self.warmup if self.latency_seconds else 0)
+        latency_seconds = self.warmup if self.latency_seconds else 0
+        return replace(
+            self, seconds=self.warmup, warmup=self.warmup / 2, latency_seconds=latency_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,8 @@ class Trials:
         per_100k = 100_000 / span.records
         latency = None
         if self._length.latency_seconds:
-            latency = self._latency(workload, contender, span.rate * LOAD)
+            load = self._length.latency_rate or span.rate * LOAD
+            latency = self._latency(workload, contender, load)
         return Result(
             round=number,
             workload=workload.name,
