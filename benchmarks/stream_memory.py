@@ -134,7 +134,7 @@ def run_case(case: str, broker: Broker, *, delivery: str, minutes: int, warmup: 
 @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
 @click.option("--case", "cases", type=click.Choice(CASES), multiple=True, default=CASES)
 @click.option("--minutes", default=10, show_default=True, help="Of each case.")
-@click.option("--warmup", default=60.0, show_default=True, help="Seconds before that.")
+@click.option("--warmup", default=120.0, show_default=True, help="Seconds before that.")
 @click.option(
     "--delivery",
     type=click.Choice(["at-least-once", "exactly-once"]),
