@@ -182,7 +182,7 @@ def test_a_broker_that_is_restarted_loses_no_record(world: World) -> None:
     world.broker.start()
     world.produce("wine", wines(1000))
 
-    def consumed() -> bool:
+    def consumed() -> object:
         # A commit that waited for the broker longer than the session lasts is fenced, which no
         # consumer survives: a new process goes on.
         face.revive()
