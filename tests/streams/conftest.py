@@ -216,15 +216,19 @@ class World:
         messages: list[Message] = []
         try:
             places = self._places(consumer, self.topic(name))
+            ends = self._ends(places)
             consumer.assign([TopicPartition(p.topic, p.partition, 0) for p in places])
-            unread, deadline = len(places), time.monotonic() + 30
+            unread, deadline = set(ends), time.monotonic() + 30
             while unread:
                 assert time.monotonic() < deadline, f"{name} cannot be read"
                 message = consumer.poll(1)
                 if message is not None and message.error() is None:
                     messages.append(message)
                 elif message is not None and at_end(message):
-                    unread -= 1
+                    partition = message.partition() or 0
+                    # Below the end lies what the brokers have yet to mark as committed.
+                    if (message.offset() or 0) >= ends[partition]:
+                        unread.discard(partition)
         finally:
             consumer.close()
         return sorted(messages, key=lambda m: (m.partition() or 0, m.offset() or 0))
@@ -240,6 +244,14 @@ class World:
     def ask(self, subject: str, **data: Any) -> dict[str, Any]:
         """Ask the node's router."""
         return ask_router(self.node, subject, **data)
+
+    def _ends(self, places: Sequence[TopicPartition]) -> dict[int, int]:
+        """Return the offset after the last message of each partition, committed or not."""
+        consumer = self._consumer(f"{self.prefix}-ends", **{"isolation.level": "read_uncommitted"})
+        try:
+            return {place.partition: end(consumer, place) for place in places}
+        finally:
+            consumer.close()
 
     def _consumer(self, group: str, **more: Any) -> Consumer:
         brokers = self.broker.bootstrap_servers
