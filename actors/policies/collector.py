@@ -145,7 +145,7 @@ class Collector:
             choice=choice if columns is not None else None,
             failure=failure,
             states=tuple(_state(gathering, slot) for slot in range(answers.slots)),
-            models=tuple(each and each.columns.model for each in answers.arrived),
+            models=tuple(None if each is None else each.columns.model for each in answers.arrived),
             slack_seconds=slack,
         )
 

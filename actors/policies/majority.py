@@ -55,7 +55,8 @@ def _majority(answers: Answers) -> NDArray[np.intp]:
 def _stays(
     most: NDArray[np.intp], others: NDArray[np.intp], wins_ties: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    return (others < most) | ((others == most) & wins_ties)
+    stays: NDArray[np.bool_] = (others < most) | ((others == most) & wins_ties)
+    return stays
 
 
 def _median(answers: Answers) -> NDArray[np.intp]:

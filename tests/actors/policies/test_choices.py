@@ -1,6 +1,7 @@
 """Policies choose as their plain definitions do, and never change what they chose."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -34,11 +35,13 @@ A, B, C = (Said(label) for label in LABELS)
 
 def chosen(policy: Policy, *rows: list[Cell]) -> list[int]:
     """Return whom a policy chooses for each record."""
-    return policy.choose(answers_of(list(rows))).slots.tolist()
+    slots: list[int] = policy.choose(answers_of(list(rows))).slots.tolist()
+    return slots
 
 
 def fallbacks(policy: Policy, *rows: list[Cell]) -> list[bool]:
-    return policy.choose(answers_of(list(rows))).fallback.tolist()
+    fallback: list[bool] = policy.choose(answers_of(list(rows))).fallback.tolist()
+    return fallback
 
 
 def quality(slots: int) -> BestQuality:
@@ -190,15 +193,17 @@ def test_a_canary_answers_for_its_own_and_the_reference_stands_in(
 
 # --- all of them
 
+POLICIES: dict[str, Callable[[int], Policy]] = {
+    "best": lambda slots: BestInTime(),
+    "majority": lambda slots: Majority(2),
+    "quality": quality,
+}
 
-@pytest.mark.parametrize("name", ["best", "majority", "quality"])
+
+@pytest.mark.parametrize("name", list(POLICIES))
 @given(table=tables(SURE_LABEL), data=st.data())
 def test_what_is_chosen_stays_chosen(name: str, table: Table, data: st.DataObject) -> None:
-    policy = {
-        "best": BestInTime(),
-        "majority": Majority(2),
-        "quality": quality(len(table)),
-    }[name]
+    policy = POLICIES[name](len(table))
     before = policy.choose(answers_of(table)).slots
     late = [rank for rank, row in enumerate(table) if WAITING in row]
     if late:
@@ -217,14 +222,10 @@ def test_what_is_chosen_stays_chosen(name: str, table: Table, data: st.DataObjec
         assert old == new or (name == "majority" and first.score == second.score)
 
 
-@pytest.mark.parametrize("name", ["best", "majority", "quality"])
+@pytest.mark.parametrize("name", list(POLICIES))
 @given(table=tables(SURE_LABEL, late=False))
 def test_whatever_anybody_scored_has_an_answer_in_the_end(name: str, table: Table) -> None:
-    policy = {
-        "best": BestInTime(),
-        "majority": Majority(3),
-        "quality": quality(len(table)),
-    }[name]
+    policy = POLICIES[name](len(table))
     slots = policy.choose(answers_of(table)).slots
     for cells, slot in zip(reference.records(table), slots, strict=True):
         assert (slot == NOBODY) == (not reference.said(cells))
