@@ -1,0 +1,51 @@
+"""The policies, record by record, as plainly as they can be said: what the fast ones must equal."""
+
+from tests.actors.policies.worlds import WAITING, Cell, Said, Table
+
+from repertory.actors.policies.answers import NOBODY
+
+
+def said(cells: list[Cell]) -> list[tuple[int, Said]]:
+    """Return who says something of a record, by rank."""
+    return [(rank, cell) for rank, cell in enumerate(cells) if isinstance(cell, Said)]
+
+
+def records(table: Table) -> list[list[Cell]]:
+    """Return a table by record."""
+    return [list(cells) for cells in zip(*table, strict=True)]
+
+
+def best(cells: list[Cell]) -> int:
+    """Return the best-ranked slot that has a score; NOBODY if a better one is waited for."""
+    for rank, cell in enumerate(cells):
+        if cell == WAITING:
+            return NOBODY
+        if isinstance(cell, Said):
+            return rank
+    return NOBODY
+
+
+def most_said(cells: list[Cell]) -> str:
+    """Return the label that most say; of equals, that of the best-ranked voter."""
+    labels = [each.score for _, each in said(cells)]
+    return str(max(labels, key=labels.count))  # the first of equals
+
+
+def median(cells: list[Cell]) -> int:
+    """Return who says the median; of two, the better-ranked."""
+    ordered = sorted((each.score, rank) for rank, each in said(cells))
+    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return min(rank for _, rank in middle)
+
+
+def surest(cells: list[Cell]) -> int:
+    """Return who is surest; of equals the best-ranked, and by rank if nobody says how sure."""
+    sure = [(rank, each.confidence) for rank, each in said(cells) if each.confidence is not None]
+    if not sure:
+        return best(cells)
+    return max(sure, key=lambda pair: (pair[1], -pair[0]))[0]
+
+
+def later(cells: list[Cell], come: list[Cell]) -> list[Cell]:
+    """Return what a record's slots say once those that are waited for have said `come`."""
+    return [new if cell == WAITING else cell for cell, new in zip(cells, come, strict=True)]
