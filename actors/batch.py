@@ -5,8 +5,9 @@ other: it is cut without being parsed, and copied by the router without being lo
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from repertory.errors import FailureCode, ProtocolError
 from repertory.protos.door_pb2 import Envelope, ScoredBatch
+from repertory.protos.door_pb2 import PolicyReport as PolicyReportMessage
+from repertory.protos.door_pb2 import SlotReport as SlotReportMessage
 
 PROTOBUF = Envelope.Encoding.PROTOBUF
 JSON = Envelope.Encoding.JSON
@@ -65,12 +68,69 @@ class RecordFailed:
 Outcome = Value | Label | RecordFailed
 
 
+class SlotState(StrEnum):
+    """What became of a slot's part in a batch, up to when the batch was answered."""
+
+    NOT_ASKED = "not asked"
+    ARRIVED = "arrived"
+    LATE = "late"  # it was not waited for any longer
+    FAILED = "failed"  # it said so, died, or was too busy to be asked
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """A slot's part in a batch.
+
+    `model` is the version that answered, and `answer` what it said if an explanation was asked for:
+    of the records `rows` (None: of all).
+    """
+
+    slot: str
+    state: SlotState
+    shadow: bool = False  # it is compared, and never chosen
+    model: ModelRef | None = None
+    reason: str = ""
+    answer: "ScoredColumns | None" = None
+    rows: NDArray[np.intp] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReport:
+    """How a policy chose whose answer each record of a batch gets.
+
+    `slots` are ordered by rank, shadows last. `chosen` (int8[count]) is a place in `slots`, -1 for
+    nobody; None: the first, always. `fallback` (bool[count]) marks the records whose answer is not
+    the one that the policy wants, but the next best; None: none is.
+    """
+
+    policy: str
+    version: int  # journal position of the policy
+    slots: tuple[SlotReport, ...]
+    chosen: NDArray[np.int8] | None = None
+    fallback: NDArray[np.bool_] | None = None
+    slack_seconds: float | None = None  # what was left of the policy's deadline; None without one
+
+    def slot_of(self, row: int) -> SlotReport | None:
+        """Return the slot whose answer a record got; None when it got nobody's."""
+        place = 0 if self.chosen is None else int(self.chosen[row])
+        return self.slots[place] if place >= 0 else None
+
+    def is_fallback(self, row: int) -> bool:
+        """Return whether a record's answer is not the one that the policy wants."""
+        return self.fallback is not None and bool(self.fallback[row])
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredRecords:
-    """The reply to a batch: one outcome for each record, in order, and the model that made them."""
+    """The reply to a batch: one outcome for each record, in order, and the model that made them.
+
+    Where a policy chose, `policy` tells the model of each record, and `model` is the best-ranked
+    one that was chosen.
+    """
 
     model: ModelRef
     outcomes: Sequence[Outcome]
+    policy: PolicyReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +140,11 @@ class ScoredColumns:
     Regression has `values` (float64[count]); classification has `chosen` (int32[count], index into
     `labels`), and `probabilities` (float64[count, labels]) if the model gives them. What a record
     in `failures` has there means nothing. The seconds are those that decoding and scoring took, of
-    all batches that went through the model together.
+    all batches that went through the model together. `extras` (float64[count]) are what the model
+    says beside, by the name of its output.
+
+    Where a policy chose, `policy` tells the model of each record, and `model` is the best-ranked
+    one that was chosen.
     """
 
     model: ModelRef
@@ -92,6 +156,8 @@ class ScoredColumns:
     failures: dict[int, RecordFailed]
     decode_seconds: float = 0.0
     score_seconds: float = 0.0
+    extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    policy: PolicyReport | None = None
 
     def outcomes(self) -> list[Outcome]:
         """Return one outcome for each record."""
@@ -173,7 +239,100 @@ def decode_columns(scored: ScoredBatch, count: int) -> ScoredColumns:
         failures,
         decode_seconds=scored.decode_us / 1e6,
         score_seconds=scored.score_us / 1e6,
+        extras={extra.name: _column(extra.values, "<f8", count) for extra in scored.extras},
+        policy=_decode_report(scored.policy, count) if scored.HasField("policy") else None,
     )
+
+
+def encode_columns(columns: ScoredColumns) -> ScoredBatch:
+    """Return columns as they travel; `decode_columns` takes them back."""
+    scored = ScoredBatch(
+        model_name=columns.model.name,
+        model_version=columns.model.version,
+        model_sha256=columns.model.sha256,
+        values=_bytes(columns.values, "<f8"),
+        labels=columns.labels,
+        chosen=_bytes(columns.chosen, "<i4"),
+        probabilities=_bytes(columns.probabilities, "<f8"),
+        decode_us=int(columns.decode_seconds * 1e6),
+        score_us=int(columns.score_seconds * 1e6),
+        policy=None if columns.policy is None else encode_report(columns.policy),
+    )
+    for index, failed in columns.failures.items():
+        scored.failures.add(index=index, code=failed.code, message=failed.message)
+    for name, values in columns.extras.items():
+        scored.extras.add(name=name, values=_bytes(values, "<f8"))
+    return scored
+
+
+def encode_report(report: PolicyReport) -> PolicyReportMessage:
+    """Return a policy's report as it travels in a ScoredBatch."""
+    slack = report.slack_seconds
+    return PolicyReportMessage(
+        policy=report.policy,
+        version=report.version,
+        slots=[_encode_slot(each) for each in report.slots],
+        chosen=_bytes(report.chosen, "i1"),
+        fallback=_bytes(report.fallback, "?"),
+        slack_us=None if slack is None else round(slack * 1e6),
+    )
+
+
+def _encode_slot(report: SlotReport) -> SlotReportMessage:
+    message = SlotReportMessage(
+        slot=report.slot,
+        state=_STATE_NUMBERS[report.state],
+        shadow=report.shadow,
+        reason=report.reason,
+        answer=None if report.answer is None else encode_columns(report.answer),
+        rows=_bytes(report.rows, "<u4"),
+    )
+    if report.model is not None:
+        message.model_name, message.model_version = report.model.name, report.model.version
+        message.model_sha256 = report.model.sha256
+    return message
+
+
+def _decode_report(message: PolicyReportMessage, count: int) -> PolicyReport:
+    slots = tuple(_decode_slot(each, count) for each in message.slots)
+    chosen = _column(message.chosen, "i1", count) if message.chosen else None
+    if chosen is not None and count and not -1 <= chosen.min() <= chosen.max() < len(slots):
+        raise ProtocolError("the outcomes of a batch do not fit it: a slot is out of range")
+    if chosen is None and not slots:
+        raise ProtocolError("a policy's report names no slot")
+    return PolicyReport(
+        policy=message.policy,
+        version=message.version,
+        slots=slots,
+        chosen=chosen,
+        fallback=_column(message.fallback, "?", count) if message.fallback else None,
+        slack_seconds=message.slack_us / 1e6 if message.HasField("slack_us") else None,
+    )
+
+
+def _decode_slot(message: SlotReportMessage, count: int) -> SlotReport:
+    rows = np.frombuffer(message.rows, "<u4").astype(np.intp) if message.rows else None
+    if rows is not None and rows.max() >= count:
+        raise ProtocolError("the outcomes of a batch do not fit it: a row is out of range")
+    own = count if rows is None else len(rows)
+    model = ModelRef(message.model_name, message.model_version, message.model_sha256)
+    return SlotReport(
+        slot=message.slot,
+        state=_STATES[message.state],
+        shadow=message.shadow,
+        model=model if model.version else None,
+        reason=message.reason,
+        answer=decode_columns(message.answer, own) if message.HasField("answer") else None,
+        rows=rows,
+    )
+
+
+_STATES = dict(enumerate(SlotState))  # numbered as SlotReport.State is
+_STATE_NUMBERS: dict[SlotState, Any] = {state: number for number, state in _STATES.items()}
+
+
+def _bytes(column: NDArray[Any] | None, dtype: str) -> bytes:
+    return b"" if column is None else column.astype(dtype, copy=False).tobytes()
 
 
 def decode_outcomes(scored: ScoredBatch, count: int) -> list[Outcome]:

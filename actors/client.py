@@ -107,13 +107,19 @@ class RouterClient:
         """Return how many batches of a data type are waiting for their reply."""
         return self._in_flight.get(data_type, 0)
 
-    async def score(self, batch: RecordBatch, *, timeout: float) -> ScoredRecords:
+    async def score(
+        self, batch: RecordBatch, *, timeout: float, explain: bool = False
+    ) -> ScoredRecords:
         """Have a batch scored: one outcome for each record, in order. Raises as `score_columns`."""
-        scored = await self.score_columns(batch, timeout=timeout)
-        return ScoredRecords(scored.model, scored.outcomes())
+        scored = await self.score_columns(batch, timeout=timeout, explain=explain)
+        return ScoredRecords(scored.model, scored.outcomes(), scored.policy)
 
-    async def score_columns(self, batch: RecordBatch, *, timeout: float) -> ScoredColumns:
+    async def score_columns(
+        self, batch: RecordBatch, *, timeout: float, explain: bool = False
+    ) -> ScoredColumns:
         """Have a batch scored, and return the outcomes by column.
+
+        With `explain`, a policy's report holds what each slot said.
 
         Raises a RequestFailed when the batch failed whole: UnknownDataType, NoModel, Overloaded
         (the credit for this data type is used up: nothing was sent), DeadlineExceeded after
@@ -127,6 +133,7 @@ class RouterClient:
             data_type=batch.data_type,
             count=len(batch.records),
             encoding=batch.encoding,
+            explain=explain,
         )
         self._in_flight[batch.data_type] = flying + 1
         try:

@@ -13,8 +13,9 @@ class Entry:
 
     `position` orders all entries of a journal; the position of a descriptor is its model version.
     Exactly one of `descriptor` (a serialised ModelDescriptor, not yet checked in any way),
-    `rollback_to` (the version of an earlier entry of `data_type`, to be served again) and `retires`
-    (from here on no model of `data_type` is on stage, until a later entry puts one there) is set.
+    `rollback_to` (the version of an earlier entry of `data_type`, to be served again), `retires`
+    (from here on no model of `data_type` is on stage, until a later entry puts one there) and
+    `policy` (a serialised Policy, not yet checked; its position is the policy's version) is set.
     """
 
     position: int
@@ -23,6 +24,7 @@ class Entry:
     descriptor: bytes | None = None
     rollback_to: int | None = None
     retires: bool = False
+    policy: bytes | None = None
 
 
 class Journal(Protocol):
@@ -46,6 +48,12 @@ class Journal(Protocol):
         """Append "no model of `data_type` is to serve". `origin` is as in `append`.
 
         Nothing is removed: each version can be rolled back to. Raises JournalError.
+        """
+
+    def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
+        """Append a serialised Policy and return its entry. `origin` is as in `append`.
+
+        Raises JournalError.
         """
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:

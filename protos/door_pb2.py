@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brepertory/protos/door.proto\x12\trepertory\"\xdd\x02\n\x08\x45nvelope\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.repertory.Envelope.Kind\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\x06\x12\x11\n\tdata_type\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x11\n\tbudget_ms\x18\x05 \x01(\r\x12.\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1c.repertory.Envelope.Encoding\x12\x0f\n\x07subject\x18\x07 \x01(\t\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05HELLO\x10\x01\x12\x0b\n\x07WELCOME\x10\x02\x12\t\n\x05SCORE\x10\x03\x12\n\n\x06SCORED\x10\x04\x12\x07\n\x03\x41SK\x10\x05\x12\n\n\x06\x41NSWER\x10\x06\x12\x0b\n\x07\x46\x41ILURE\x10\x07\x12\x08\n\x04TELL\x10\x08\"\"\n\x08\x45ncoding\x12\x0c\n\x08PROTOBUF\x10\x00\x12\x08\n\x04JSON\x10\x01\"B\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\x03\"N\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\x0e\n\x06\x63redit\x18\x04 \x01(\r\"(\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"=\n\rRecordFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xe6\x01\n\x0bScoredBatch\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x12\x14\n\x0cmodel_sha256\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0e\n\x06\x63hosen\x18\x06 \x01(\x0c\x12\x15\n\rprobabilities\x18\x07 \x01(\x0c\x12*\n\x08\x66\x61ilures\x18\x08 \x03(\x0b\x32\x18.repertory.RecordFailure\x12\x11\n\tdecode_us\x18\t \x01(\r\x12\x10\n\x08score_us\x18\n \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brepertory/protos/door.proto\x12\trepertory\"\xee\x02\n\x08\x45nvelope\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.repertory.Envelope.Kind\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\x06\x12\x11\n\tdata_type\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x11\n\tbudget_ms\x18\x05 \x01(\r\x12.\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1c.repertory.Envelope.Encoding\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05HELLO\x10\x01\x12\x0b\n\x07WELCOME\x10\x02\x12\t\n\x05SCORE\x10\x03\x12\n\n\x06SCORED\x10\x04\x12\x07\n\x03\x41SK\x10\x05\x12\n\n\x06\x41NSWER\x10\x06\x12\x0b\n\x07\x46\x41ILURE\x10\x07\x12\x08\n\x04TELL\x10\x08\"\"\n\x08\x45ncoding\x12\x0c\n\x08PROTOBUF\x10\x00\x12\x08\n\x04JSON\x10\x01\"B\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\x03\"N\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\x0e\n\x06\x63redit\x18\x04 \x01(\r\"(\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"=\n\rRecordFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xb1\x02\n\x0bScoredBatch\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x03\x12\x14\n\x0cmodel_sha256\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x0e\n\x06\x63hosen\x18\x06 \x01(\x0c\x12\x15\n\rprobabilities\x18\x07 \x01(\x0c\x12*\n\x08\x66\x61ilures\x18\x08 \x03(\x0b\x32\x18.repertory.RecordFailure\x12\x11\n\tdecode_us\x18\t \x01(\r\x12\x10\n\x08score_us\x18\n \x01(\r\x12\'\n\x06policy\x18\x0b \x01(\x0b\x32\x17.repertory.PolicyReport\x12 \n\x06\x65xtras\x18\x0c \x03(\x0b\x32\x10.repertory.Extra\"%\n\x05\x45xtra\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x01(\x0c\"\x9b\x01\n\x0cPolicyReport\x12\x0e\n\x06policy\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12$\n\x05slots\x18\x03 \x03(\x0b\x32\x15.repertory.SlotReport\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x0c\x12\x10\n\x08\x66\x61llback\x18\x05 \x01(\x0c\x12\x15\n\x08slack_us\x18\x06 \x01(\x12H\x00\x88\x01\x01\x42\x0b\n\t_slack_us\"\x98\x02\n\nSlotReport\x12\x0c\n\x04slot\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.repertory.SlotReport.State\x12\x0e\n\x06shadow\x18\x03 \x01(\x08\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\x03\x12\x14\n\x0cmodel_sha256\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12&\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x16.repertory.ScoredBatch\x12\x0c\n\x04rows\x18\t \x01(\x0c\"9\n\x05State\x12\r\n\tNOT_ASKED\x10\x00\x12\x0b\n\x07\x41RRIVED\x10\x01\x12\x08\n\x04LATE\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'repertory.protos.door_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ENVELOPE']._serialized_start=43
-  _globals['_ENVELOPE']._serialized_end=392
-  _globals['_ENVELOPE_KIND']._serialized_start=237
-  _globals['_ENVELOPE_KIND']._serialized_end=356
-  _globals['_ENVELOPE_ENCODING']._serialized_start=358
-  _globals['_ENVELOPE_ENCODING']._serialized_end=392
-  _globals['_HELLO']._serialized_start=394
-  _globals['_HELLO']._serialized_end=460
-  _globals['_WELCOME']._serialized_start=462
-  _globals['_WELCOME']._serialized_end=540
-  _globals['_FAILURE']._serialized_start=542
-  _globals['_FAILURE']._serialized_end=582
-  _globals['_RECORDFAILURE']._serialized_start=584
-  _globals['_RECORDFAILURE']._serialized_end=645
-  _globals['_SCOREDBATCH']._serialized_start=648
-  _globals['_SCOREDBATCH']._serialized_end=878
+  _globals['_ENVELOPE']._serialized_end=409
+  _globals['_ENVELOPE_KIND']._serialized_start=254
+  _globals['_ENVELOPE_KIND']._serialized_end=373
+  _globals['_ENVELOPE_ENCODING']._serialized_start=375
+  _globals['_ENVELOPE_ENCODING']._serialized_end=409
+  _globals['_HELLO']._serialized_start=411
+  _globals['_HELLO']._serialized_end=477
+  _globals['_WELCOME']._serialized_start=479
+  _globals['_WELCOME']._serialized_end=557
+  _globals['_FAILURE']._serialized_start=559
+  _globals['_FAILURE']._serialized_end=599
+  _globals['_RECORDFAILURE']._serialized_start=601
+  _globals['_RECORDFAILURE']._serialized_end=662
+  _globals['_SCOREDBATCH']._serialized_start=665
+  _globals['_SCOREDBATCH']._serialized_end=970
+  _globals['_EXTRA']._serialized_start=972
+  _globals['_EXTRA']._serialized_end=1009
+  _globals['_POLICYREPORT']._serialized_start=1012
+  _globals['_POLICYREPORT']._serialized_end=1167
+  _globals['_SLOTREPORT']._serialized_start=1170
+  _globals['_SLOTREPORT']._serialized_end=1450
+  _globals['_SLOTREPORT_STATE']._serialized_start=1393
+  _globals['_SLOTREPORT_STATE']._serialized_end=1450
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject")
+    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject", "explain")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Envelope.Kind]
@@ -42,6 +42,7 @@ class Envelope(_message.Message):
     BUDGET_MS_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     kind: Envelope.Kind
     correlation_id: int
     data_type: str
@@ -49,7 +50,8 @@ class Envelope(_message.Message):
     budget_ms: int
     encoding: Envelope.Encoding
     subject: str
-    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ...) -> None: ...
+    explain: bool
+    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol", "role", "name", "pid")
@@ -94,7 +96,7 @@ class RecordFailure(_message.Message):
     def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ScoredBatch(_message.Message):
-    __slots__ = ("model_name", "model_version", "model_sha256", "values", "labels", "chosen", "probabilities", "failures", "decode_us", "score_us")
+    __slots__ = ("model_name", "model_version", "model_sha256", "values", "labels", "chosen", "probabilities", "failures", "decode_us", "score_us", "policy", "extras")
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +107,8 @@ class ScoredBatch(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     DECODE_US_FIELD_NUMBER: _ClassVar[int]
     SCORE_US_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXTRAS_FIELD_NUMBER: _ClassVar[int]
     model_name: str
     model_version: int
     model_sha256: str
@@ -115,4 +119,62 @@ class ScoredBatch(_message.Message):
     failures: _containers.RepeatedCompositeFieldContainer[RecordFailure]
     decode_us: int
     score_us: int
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., values: _Optional[bytes] = ..., labels: _Optional[_Iterable[str]] = ..., chosen: _Optional[bytes] = ..., probabilities: _Optional[bytes] = ..., failures: _Optional[_Iterable[_Union[RecordFailure, _Mapping]]] = ..., decode_us: _Optional[int] = ..., score_us: _Optional[int] = ...) -> None: ...
+    policy: PolicyReport
+    extras: _containers.RepeatedCompositeFieldContainer[Extra]
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., values: _Optional[bytes] = ..., labels: _Optional[_Iterable[str]] = ..., chosen: _Optional[bytes] = ..., probabilities: _Optional[bytes] = ..., failures: _Optional[_Iterable[_Union[RecordFailure, _Mapping]]] = ..., decode_us: _Optional[int] = ..., score_us: _Optional[int] = ..., policy: _Optional[_Union[PolicyReport, _Mapping]] = ..., extras: _Optional[_Iterable[_Union[Extra, _Mapping]]] = ...) -> None: ...
+
+class Extra(_message.Message):
+    __slots__ = ("name", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    values: bytes
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[bytes] = ...) -> None: ...
+
+class PolicyReport(_message.Message):
+    __slots__ = ("policy", "version", "slots", "chosen", "fallback", "slack_us")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    SLACK_US_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    version: int
+    slots: _containers.RepeatedCompositeFieldContainer[SlotReport]
+    chosen: bytes
+    fallback: bytes
+    slack_us: int
+    def __init__(self, policy: _Optional[str] = ..., version: _Optional[int] = ..., slots: _Optional[_Iterable[_Union[SlotReport, _Mapping]]] = ..., chosen: _Optional[bytes] = ..., fallback: _Optional[bytes] = ..., slack_us: _Optional[int] = ...) -> None: ...
+
+class SlotReport(_message.Message):
+    __slots__ = ("slot", "state", "shadow", "model_name", "model_version", "model_sha256", "reason", "answer", "rows")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NOT_ASKED: _ClassVar[SlotReport.State]
+        ARRIVED: _ClassVar[SlotReport.State]
+        LATE: _ClassVar[SlotReport.State]
+        FAILED: _ClassVar[SlotReport.State]
+    NOT_ASKED: SlotReport.State
+    ARRIVED: SlotReport.State
+    LATE: SlotReport.State
+    FAILED: SlotReport.State
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    slot: str
+    state: SlotReport.State
+    shadow: bool
+    model_name: str
+    model_version: int
+    model_sha256: str
+    reason: str
+    answer: ScoredBatch
+    rows: bytes
+    def __init__(self, slot: _Optional[str] = ..., state: _Optional[_Union[SlotReport.State, str]] = ..., shadow: _Optional[bool] = ..., model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., reason: _Optional[str] = ..., answer: _Optional[_Union[ScoredBatch, _Mapping]] = ..., rows: _Optional[bytes] = ...) -> None: ...

@@ -36,8 +36,48 @@ class ClassProbability(_message.Message):
     probability: float
     def __init__(self, label: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
 
+class Decision(_message.Message):
+    __slots__ = ("policy", "policy_version", "slot", "fallback", "asked", "arrived", "late", "failed", "slack_us", "answers")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
+    ARRIVED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    SLACK_US_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    policy_version: int
+    slot: str
+    fallback: bool
+    asked: _containers.RepeatedScalarFieldContainer[str]
+    arrived: _containers.RepeatedScalarFieldContainer[str]
+    late: _containers.RepeatedScalarFieldContainer[str]
+    failed: _containers.RepeatedScalarFieldContainer[str]
+    slack_us: int
+    answers: _containers.RepeatedCompositeFieldContainer[SlotAnswer]
+    def __init__(self, policy: _Optional[str] = ..., policy_version: _Optional[int] = ..., slot: _Optional[str] = ..., fallback: _Optional[bool] = ..., asked: _Optional[_Iterable[str]] = ..., arrived: _Optional[_Iterable[str]] = ..., late: _Optional[_Iterable[str]] = ..., failed: _Optional[_Iterable[str]] = ..., slack_us: _Optional[int] = ..., answers: _Optional[_Iterable[_Union[SlotAnswer, _Mapping]]] = ...) -> None: ...
+
+class SlotAnswer(_message.Message):
+    __slots__ = ("slot", "model", "value", "label", "error", "probabilities")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    slot: str
+    model: ModelRef
+    value: float
+    label: str
+    error: str
+    probabilities: _containers.RepeatedCompositeFieldContainer[ClassProbability]
+    def __init__(self, slot: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., value: _Optional[float] = ..., label: _Optional[str] = ..., error: _Optional[str] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ...) -> None: ...
+
 class ScoredRecord(_message.Message):
-    __slots__ = ("data_type", "model", "value", "label", "probabilities", "source", "received_ms", "scored_ms", "record")
+    __slots__ = ("data_type", "model", "value", "label", "probabilities", "source", "received_ms", "scored_ms", "record", "decision")
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +87,7 @@ class ScoredRecord(_message.Message):
     RECEIVED_MS_FIELD_NUMBER: _ClassVar[int]
     SCORED_MS_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
     data_type: str
     model: ModelRef
     value: float
@@ -56,4 +97,5 @@ class ScoredRecord(_message.Message):
     received_ms: int
     scored_ms: int
     record: bytes
-    def __init__(self, data_type: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., value: _Optional[float] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., received_ms: _Optional[int] = ..., scored_ms: _Optional[int] = ..., record: _Optional[bytes] = ...) -> None: ...
+    decision: Decision
+    def __init__(self, data_type: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., value: _Optional[float] = ..., label: _Optional[str] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., received_ms: _Optional[int] = ..., scored_ms: _Optional[int] = ..., record: _Optional[bytes] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ...) -> None: ...

@@ -3,24 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repertory.actors.batch import ModelRef, RecordFailed, ScoredColumns
+from repertory.actors.batch import ModelRef, RecordFailed, ScoredColumns, SlotState
 from repertory.actors.policies.answers import Answers, SlotAnswer
 from repertory.actors.policies.choice import Choice, Policy
 from repertory.actors.policies.merging import merge
-
-
-class SlotState(StrEnum):
-    """What became of a slot's part in a batch, when the batch was answered."""
-
-    NOT_ASKED = "not asked"
-    ARRIVED = "arrived"
-    LATE = "late"  # it was not waited for any longer
-    FAILED = "failed"  # it said so, or died
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +37,7 @@ class _Gathering:
         self.count = count
         self.asked = asked
         self.deadline = deadline
-        every = asked.all(axis=1)
+        every: list[bool] = asked.all(axis=1).tolist()
         self.rows = [None if every[slot] else np.flatnonzero(row) for slot, row in enumerate(asked)]
         self.missing = {slot for slot, row in enumerate(asked) if row.any()}
         self.answers: dict[int, SlotAnswer] = {}

@@ -19,9 +19,9 @@ from tests.actors.policies.worlds import (
     tables,
 )
 
-from repertory.actors.batch import Label, ScoredColumns
+from repertory.actors.batch import Label, ScoredColumns, SlotState
 from repertory.actors.policies.answers import NOBODY
-from repertory.actors.policies.collector import Collector, Decided, SlotState
+from repertory.actors.policies.collector import Collector, Decided
 from repertory.actors.policies.deadline import BestInTime
 from repertory.actors.policies.majority import Majority
 from repertory.actors.policies.merging import UNANSWERED, merge

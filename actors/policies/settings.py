@@ -1,0 +1,88 @@
+"""What a policy is to be, as users write it: JSON of `PUT /policies/{dataType}` and of the journal."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from repertory.actors.policies.choice import Policy
+from repertory.config import Name
+from repertory.errors import InvalidRequest
+
+ENTRY_POINTS = "repertory.policies"
+"""The group of entry points by which a package adds policies: each names a `PolicyMaker`."""
+
+MOST_SLOTS = 16
+
+
+class PolicySettings(BaseModel):
+    """A policy of a data type, and the slots that it has."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+    policy: Annotated[str, Field(min_length=1, max_length=64)]
+    """Its kind: latest, deadline, majority, quality, canary, or one that a package adds."""
+    slots: Annotated[tuple[Name, ...], Field(max_length=MOST_SLOTS)] = ()
+    """Names of models, the most trusted first. A descriptor goes to the slot of its name."""
+    deadline_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+    """How long slots are waited for, once a batch is here."""
+    shadows: Annotated[tuple[Name, ...], Field(max_length=MOST_SLOTS)] = ()
+    """Names of models that score everything, are compared, and never answer."""
+    decoy: bool = False
+    """Whether each input is archived, with its answer."""
+    options: dict[str, Any] = {}
+    """What this kind of policy needs besides."""
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        names = [*self.slots, *self.shadows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} is named {names.count(name)} times")
+        return self
+
+
+PolicyMaker = Callable[[PolicySettings], Policy]
+"""Makes a policy. Raises ValueError (pydantic's, too), saying what in the settings is wrong."""
+
+
+def read_settings(text: str | bytes) -> PolicySettings:
+    """Return the settings in a JSON object. Raises InvalidRequest, naming the key and the value."""
+    try:
+        return PolicySettings.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidRequest(faults(error)) from error
+
+
+def make_policy(settings: PolicySettings) -> Policy:
+    """Return a new policy of these settings. Raises InvalidRequest."""
+    makers = known_policies()
+    if settings.policy not in makers:
+        known = ", ".join(sorted(makers))
+        raise InvalidRequest(f"there is no policy {settings.policy!r}; there are: {known}")
+    try:
+        return makers[settings.policy](settings)
+    except ValidationError as error:
+        raise InvalidRequest(f"options.{faults(error)}") from error
+    except ValueError as error:
+        raise InvalidRequest(f"policy {settings.policy!r}: {error}") from error
+
+
+@cache
+def known_policies() -> Mapping[str, PolicyMaker]:
+    """Return all kinds of policies that are installed, by name."""
+    return {each.name: each.load() for each in entry_points(group=ENTRY_POINTS)}
+
+
+def faults(error: ValidationError) -> str:
+    """Return in one line what is wrong."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'the settings'}:"
+        f" {each['msg'].removeprefix('Value error, ')} (got {each['input']!r:.80})"
+        for each in error.errors(include_url=False)
+    )
