@@ -1,0 +1,77 @@
+"""How often and how fast a policy answers, and whose answers it takes, since it is in force."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ddsketch import DDSketch
+
+from repertory.actors.batch import PolicyReport, SlotState
+from repertory.actors.statistics import RELATIVE_ACCURACY, Statistics
+
+
+class PolicyStatistics:
+    """Counts and times of one policy in force. Used by one thread.
+
+    Records are counted for whose answer they got; batches for what became of each slot's part in
+    them. Times are milliseconds, as in `Statistics`; a batch's is what it waited for its answer.
+    """
+
+    def __init__(self, slots: Sequence[str], shadows: Sequence[str]) -> None:
+        """`slots`, one at least, are in the order of the reports, which name the shadows after them."""
+        names = [*slots, *shadows]
+        self._times = Statistics()
+        self._choices = np.zeros(len(slots), np.int64)
+        self._slots = list(slots)
+        self._fallbacks = 0
+        self._states = {name: dict.fromkeys(SlotState, 0) for name in names}
+        self._slack = DDSketch(RELATIVE_ACCURACY)
+        self._least_slack: float | None = None
+
+    def count(self, report: PolicyReport, milliseconds: float, failures: int, count: int) -> None:
+        """Count a batch of `count` records that was answered; `failures` of them have no score."""
+        self._times.count(count, failures, milliseconds)
+        self._count_choices(report, failures, count)
+        for part in report.slots:
+            self._states[part.slot][part.state] += 1
+        if report.slack_seconds is not None and count:
+            slack = report.slack_seconds * 1000
+            self._slack.add(slack, count)
+            least = self._least_slack
+            self._least_slack = slack if least is None else min(least, slack)
+
+    def _count_choices(self, report: PolicyReport, failures: int, count: int) -> None:
+        if report.fallback is not None:
+            self._fallbacks += int(np.count_nonzero(report.fallback))
+        if report.chosen is None:
+            self._choices[0] += count - failures
+            return
+        # One place before the first, for nobody.
+        self._choices += np.bincount(report.chosen + 1, minlength=len(self._choices) + 1)[1:]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the policy's part of `/state`. Choices are records, what slots did is batches.
+
+        `slack` is what was left of the deadline, by records; null before there was any.
+        """
+        return self._times.as_json() | {
+            "choices": dict(zip(self._slots, self._choices.tolist(), strict=True)),
+            "fallbacks": self._fallbacks,
+            "slots": {name: _parts(states) for name, states in self._states.items()},
+            "slack": self._slack_json(),
+        }
+
+    def _slack_json(self) -> dict[str, float] | None:
+        if self._least_slack is None:
+            return None
+        return {
+            "min": self._least_slack,
+            "p50": self._slack.get_quantile_value(0.5) or 0.0,
+            "p01": self._slack.get_quantile_value(0.01) or 0.0,
+        }
+
+
+def _parts(states: dict[SlotState, int]) -> dict[str, int]:
+    asked = sum(states.values()) - states[SlotState.NOT_ASKED]
+    known = (SlotState.ARRIVED, SlotState.LATE, SlotState.FAILED)
+    return {"asked": asked} | {state.value: states[state] for state in known}
