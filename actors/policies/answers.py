@@ -68,17 +68,23 @@ class Answers:
         return all(answer.columns.values is None for _, answer in self._answers())
 
     @cached_property
+    def label_numbers(self) -> dict[str, int]:
+        """The number that `labels` has for each label, in rising order."""
+        given = (each.columns for _, each in self._answers() if each.columns.chosen is not None)
+        known = dict.fromkeys(label for columns in given for label in columns.labels)
+        return {label: number for number, label in enumerate(known)}
+
+    @cached_property
     def labels(self) -> NDArray[np.intp]:
         """What each slot says, one number for each label: intp[slots, records]; -1 for none."""
-        numbers: dict[str, int] = {}
         labels = np.full((self.slots, self.count), -1, np.intp)
         for slot, answer in self._answers():
             columns = answer.columns
             if columns.chosen is None:
                 continue
+            numbers = [self.label_numbers[label] for label in columns.labels]
             # One more for -1, which stands for no label.
-            known = [numbers.setdefault(label, len(numbers)) for label in columns.labels]
-            own = np.array([*known, -1], np.intp)[columns.chosen]
+            own = np.array([*numbers, -1], np.intp)[columns.chosen]
             labels[slot] = answer.spread(own, self.count, empty=-1)
         labels[~self.good] = -1
         return labels
