@@ -111,6 +111,8 @@ class DataType(_Section):
     """What a record's value is on Kafka: `protobuf`, its message, or `json`, an object of its fields."""
     delivery: Delivery | None = None
     """What is promised for the records of `topics`; `kafka.delivery` if not set."""
+    explain: bool = False
+    """Whether results on Kafka hold each slot's own answer, where a policy chooses among several."""
     required: bool = True
     """Whether the node is ready only when a model serves this type."""
     max_batch: int = Field(default=1024, ge=1, le=65536)
