@@ -187,6 +187,25 @@ class Journal(_Section):
     """`sqlite`: a file of the node. `kafka`: the topic `kafka.models_topic` (one partition)."""
 
 
+class Decoy(_Section):
+    """Where the inputs go that policies with a `decoy` archive. A policy decides whether they do."""
+
+    url: str | None = None
+    """A folder for Parquet files, or any fsspec URL (`s3://bucket/decoy`); `DATA_DIR/NODE/archive`
+    if neither it nor `topic` is set. Needs `pip install 'repertory[parquet]'`."""
+    topic: str | None = None
+    """A Kafka topic, instead of Parquet files."""
+    spool_mb: int = Field(default=1024, ge=1)
+    """What waits for the archive on the node's disk, MiB of each data type; when that is full,
+    inputs are served, and not archived."""
+
+    @model_validator(mode="after")
+    def _one_archive(self) -> Self:
+        if self.url is not None and self.topic is not None:
+            raise ValueError("url and topic are both set; an archive is one of them")
+        return self
+
+
 class Models(_Section):
     """What the green room allows."""
 
@@ -222,6 +241,7 @@ class ClusterConfig(_Section):
     kafka: Kafka = Kafka()
     journal: Journal = Journal()
     models: Models = Models()
+    decoy: Decoy = Decoy()
     data_types: dict[Name, DataType] = Field(min_length=1)
     """The data types served, by name."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -232,6 +252,8 @@ class ClusterConfig(_Section):
         keys = ("models_topic", "results_topic", "dead_letters_topic")
         uses = [(getattr(self.kafka, key), f"kafka.{key}") for key in keys]
         uses += [(topic, "kafka.mixed_topics") for topic in self.kafka.mixed_topics]
+        if self.decoy.topic is not None:
+            uses.append((self.decoy.topic, "decoy.topic"))
         for name, data_type in self.data_types.items():
             uses += [(topic, f"data_types.{name}.topics") for topic in data_type.topics]
         seen: dict[str, str] = {}
@@ -241,6 +263,8 @@ class ClusterConfig(_Section):
             seen[topic] = use
         if self.journal.kind == "kafka" and not self.kafka.bootstrap_servers:
             raise ValueError("journal.kind is kafka, but kafka.bootstrap_servers is not set")
+        if self.decoy.topic is not None and not self.kafka.bootstrap_servers:
+            raise ValueError("decoy.topic is set, but kafka.bootstrap_servers is not")
         return self
 
 
@@ -258,6 +282,8 @@ class NodePaths:
         self.models = self.root / "models"
         self.snapshots = self.root / "snapshots"
         self.spool = self.root / "spool"
+        self.decoy = self.root / "decoy"
+        self.archive = self.root / "archive"
         self.logs = self.root / "logs"
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         self.run = Path(tempfile.gettempdir()) / f"repertory-{os.getuid()}-{digest}"
@@ -370,6 +396,7 @@ SECTIONS: dict[str, type[_Section]] = {
     "kafka": Kafka,
     "journal": Journal,
     "models": Models,
+    "decoy": Decoy,
     "data_types": DataType,
 }
 
