@@ -81,8 +81,8 @@ class SlotState(StrEnum):
 class SlotReport:
     """A slot's part in a batch.
 
-    `model` is the version that answered, and `answer` what it said if an explanation was asked for:
-    of the records `rows` (None: of all).
+    It was asked for the records `rows`, which rise (None: for all). `model` is the version that
+    answered, and `answer` what it said of these records if an explanation was asked for.
     """
 
     slot: str
@@ -305,16 +305,16 @@ def _decode_report(message: PolicyReportMessage, count: int) -> PolicyReport:
         version=message.version,
         slots=slots,
         chosen=chosen,
-        fallback=_column(message.fallback, "?", count) if message.fallback else None,
+        fallback=_column(message.fallback, "u1", count) != 0 if message.fallback else None,
         slack_seconds=message.slack_us / 1e6 if message.HasField("slack_us") else None,
     )
 
 
 def _decode_slot(message: SlotReportMessage, count: int) -> SlotReport:
-    rows = np.frombuffer(message.rows, "<u4").astype(np.intp) if message.rows else None
-    if rows is not None and rows.max() >= count:
-        raise ProtocolError("the outcomes of a batch do not fit it: a row is out of range")
+    rows = _decode_rows(message.rows, count) if message.rows else None
     own = count if rows is None else len(rows)
+    if message.state not in _STATES:
+        raise ProtocolError(f"a slot's state is {message.state}, which means nothing")
     model = ModelRef(message.model_name, message.model_version, message.model_sha256)
     return SlotReport(
         slot=message.slot,
@@ -325,6 +325,15 @@ def _decode_slot(message: SlotReportMessage, count: int) -> SlotReport:
         answer=decode_columns(message.answer, own) if message.HasField("answer") else None,
         rows=rows,
     )
+
+
+def _decode_rows(data: bytes, count: int) -> NDArray[np.intp]:
+    if len(data) % 4:
+        raise ProtocolError(f"a column of rows of {len(data)} bytes")
+    rows = np.frombuffer(data, "<u4").astype(np.intp)
+    if rows[-1] >= count or (np.diff(rows) <= 0).any():
+        raise ProtocolError("the rows of a slot do not fit the batch, or do not rise")
+    return rows
 
 
 _STATES = dict(enumerate(SlotState))  # numbered as SlotReport.State is

@@ -2,22 +2,31 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.actors.policies.drawn_reports import columns, model_of, plain, reports
 
 from repertory.actors.batch import (
     Label,
+    PolicyReport,
     RecordFailed,
     Value,
+    decode_columns,
     decode_outcomes,
     decode_records,
+    encode_columns,
     encode_records,
+    encode_report,
 )
+from repertory.actors.policies.reports import decisions, explanations
 from repertory.errors import FailureCode, ProtocolError
-from repertory.protos.door_pb2 import RecordFailure, ScoredBatch
+from repertory.protos.door_pb2 import PolicyReport as PolicyReportMessage
+from repertory.protos.door_pb2 import RecordFailure, ScoredBatch, SlotReport
 
 
 def floats(*values: float) -> bytes:
@@ -121,3 +130,61 @@ def test_columns_that_do_not_fit_two_records_are_refused(scored: ScoredBatch) ->
 def test_an_empty_batch_has_no_outcomes() -> None:
     empty: Sequence[object] = decode_outcomes(ScoredBatch(), 0)
     assert empty == []
+
+
+@given(st.data(), st.integers(1, 6))
+def test_a_policys_report_is_read_back(data: st.DataObject, count: int) -> None:
+    scored = data.draw(columns(count, model_of("forest", 3)))
+    report = data.draw(reports(count))
+    message = encode_columns(replace(scored, policy=report))
+    travelled = decode_columns(ScoredBatch.FromString(message.SerializeToString()), count)
+    assert plain(travelled) == plain(replace(scored, policy=report))
+
+
+TWO = [SlotReport(slot="forest", state="ARRIVED"), SlotReport(slot="tree")]
+
+
+def slots_like(**fields: Any) -> PolicyReportMessage:
+    """Return a report of one slot."""
+    return PolicyReportMessage(slots=[SlotReport(slot="forest", **fields)])
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        PolicyReportMessage(),
+        PolicyReportMessage(slots=TWO, chosen=b"\0"),
+        PolicyReportMessage(slots=TWO, chosen=b"\0\2"),
+        PolicyReportMessage(slots=TWO, chosen=b"\0\xfe"),
+        PolicyReportMessage(slots=TWO, fallback=b"\0\0\0"),
+        slots_like(state=9),
+        slots_like(rows=b"\0\0\0"),
+        slots_like(rows=np.array([2], "<u4").tobytes()),
+        slots_like(rows=np.array([1, 0], "<u4").tobytes()),
+        slots_like(rows=np.array([1, 1], "<u4").tobytes()),
+        slots_like(answer=ScoredBatch(values=floats(1))),
+        slots_like(answer=ScoredBatch(values=floats(1, 2)), rows=np.array([1], "<u4").tobytes()),
+    ],
+)
+def test_a_report_that_does_not_fit_two_records_is_refused(report: PolicyReportMessage) -> None:
+    with pytest.raises(ProtocolError):
+        decode_columns(ScoredBatch(values=floats(1, 2), policy=report), 2)
+
+
+@given(st.data(), st.integers(1, 4), st.binary(max_size=8), st.binary(max_size=8))
+def test_garbage_in_a_report_is_refused_or_fits(
+    data: st.DataObject, count: int, garbage: bytes, more: bytes
+) -> None:
+    message = encode_report(data.draw(reports(count)))
+    message.chosen, message.slots[0].rows = garbage, more
+    message.slots[1].state = data.draw(st.integers(0, 6))  # type: ignore[assignment]
+    try:
+        found = decode_columns(ScoredBatch(values=bytes(8 * count), policy=message), count)
+    except ProtocolError:
+        return
+    assert isinstance(found.policy, PolicyReport)
+    kinds, numbers = decisions(found.policy, count)
+    assert [kinds[number].slot for number in numbers] == [
+        None if (slot := found.policy.slot_of(row)) is None else slot.slot for row in range(count)
+    ]
+    assert len(explanations(found.policy, count)) == count
