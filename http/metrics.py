@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from repertory.errors import RequestFailed
 from repertory.http.asking import ask
 from repertory.http.exposition import merged
 from repertory.http.node_metrics import NodeMetrics
+from repertory.http.states import state_of
 
 # Scrapers give up after ten seconds; a late answer must not cost the other figures.
 NODE_SECONDS = 2.0
@@ -99,17 +100,28 @@ class Metrics:
         try:
             status = await ask(self._router, "status", timeout=NODE_SECONDS)
         except RequestFailed:
-            return NodeMetrics(None, {})
+            return NodeMetrics(None, {}, {})
         serving = [name for name, each in status["data_types"].items() if each["serving"]]
-        states = await asyncio.gather(*map(self._state, serving))
-        found = dict(zip(serving, states, strict=True))
-        return NodeMetrics(status, {name: each for name, each in found.items() if each})
+        found = dict(zip(serving, await asyncio.gather(*map(self._state, serving)), strict=True))
+        states = {name: each for name, each in found.items() if each}
+        decided = [name for name, each in states.items() if "policy" in each]
+        compared = dict(zip(decided, await asyncio.gather(*map(self._pairs, decided)), strict=True))
+        return NodeMetrics(status, states, compared)
 
     async def _state(self, data_type: str) -> Mapping[str, Any] | None:
         try:
-            return await ask(self._router, "state", timeout=NODE_SECONDS, data_type=data_type)
+            return await state_of(self._router, data_type, timeout=NODE_SECONDS)
         except RequestFailed:
             return None
+
+    async def _pairs(self, data_type: str) -> Sequence[Mapping[str, Any]]:
+        try:
+            answer = await ask(
+                self._router, "comparison", timeout=NODE_SECONDS, data_type=data_type
+            )
+        except RequestFailed:
+            return ()
+        return list(answer["pairs"])
 
 
 def _route(request: web.Request) -> str:

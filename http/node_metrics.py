@@ -1,23 +1,37 @@
 """What a node serves, as Prometheus metrics: made afresh from the actors' answers at each scrape."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p999": "0.999"}
+from repertory.http.policy_metrics import QUANTILES, pair_metrics, policy_metrics
+
 _INFO = ("data_type", "name", "version", "sha256", "model_type", "node")
 
 
 class NodeMetrics(Collector):
-    """The metrics of one scrape: `status` of the router (None: it is silent), states by data type."""
+    """The metrics of one scrape: `status` of the router (None: it is silent), states by data type.
+
+    `compared` are the pairs of each data type that has a policy.
+    """
 
     def __init__(
-        self, status: Mapping[str, Any] | None, states: Mapping[str, Mapping[str, Any]]
+        self,
+        status: Mapping[str, Any] | None,
+        states: Mapping[str, Mapping[str, Any]],
+        compared: Mapping[str, Sequence[Mapping[str, Any]]],
     ) -> None:
         self._status = status
-        self._states = states
+        self._models = [
+            (data_type, model)
+            for data_type, state in states.items()
+            for model in state.get("slots", {"": state}).values()
+            if "error" not in model
+        ]
+        self._policies = {name: each["policy"] for name, each in states.items() if "policy" in each}
+        self._compared = compared
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
@@ -32,12 +46,14 @@ class NodeMetrics(Collector):
         yield self._info()
         yield from self._counters()
         yield self._latency()
+        yield from policy_metrics(self._policies)
+        yield from pair_metrics(self._compared)
 
     def _info(self) -> Metric:
         family = GaugeMetricFamily(
-            "repertory_model_info", "The model that serves a data type", labels=_INFO
+            "repertory_model_info", "A model that serves a data type", labels=_INFO
         )
-        for data_type, state in self._states.items():
+        for data_type, state in self._models:
             values = (state["name"], state["version"], state["sha256"], state["modelType"])
             family.add_metric([data_type, *map(str, values), state["node"]], 1)
         return family
@@ -51,7 +67,7 @@ class NodeMetrics(Collector):
         }
         for key, (name, text, unit) in described.items():
             family = CounterMetricFamily(name, text, labels=("data_type", "version"))
-            for data_type, state in self._states.items():
+            for data_type, state in self._models:
                 family.add_metric([data_type, str(state["version"])], state[key] * unit)
             yield family
 
@@ -61,8 +77,8 @@ class NodeMetrics(Collector):
             "What a record waited for its score once it was taken in hand",
             labels=("data_type", "version", "quantile"),
         )
-        for data_type, state in self._states.items():
-            for key, quantile in _QUANTILES.items():
+        for data_type, state in self._models:
+            for key, quantile in QUANTILES.items():
                 labels = [data_type, str(state["version"]), quantile]
                 family.add_metric(labels, state["percentiles"][key] / 1000)
         return family

@@ -10,6 +10,7 @@ from repertory.errors import RequestFailed
 from repertory.http.asking import ask
 from repertory.http.in_hand import InHand
 from repertory.http.replies import RETRY_AFTER, json_reply
+from repertory.http.states import state_of
 
 # A router answers in a millisecond; a probe that waits longer than this for it has its answer.
 HEALTH_SECONDS = 2.0
@@ -31,19 +32,17 @@ class Queries:
         return json_reply({"models": [model["dataType"] for model in models]})
 
     async def state(self, request: web.Request) -> web.Response:
-        """Answer how the model of a data type does."""
-        return json_reply(await self._about("state", request))
+        """Answer how the model of a data type does, or its policy and all its slots."""
+        return json_reply(await state_of(self._router, request.match_info["dataType"]))
 
     async def versions(self, request: web.Request) -> web.Response:
         """Answer what became of each model version of a data type."""
-        return json_reply(await self._about("versions", request))
+        data_type = request.match_info["dataType"]
+        return json_reply(await ask(self._router, "versions", data_type=data_type))
 
     async def status(self, _: web.Request) -> web.Response:
         """Answer how the node does."""
         return json_reply(await ask(self._router, "status"))
-
-    async def _about(self, subject: str, request: web.Request) -> dict[str, Any]:
-        return await ask(self._router, subject, data_type=request.match_info["dataType"])
 
 
 class Health:

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
+from repertory.http.compare import Comparisons
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.in_hand import InHand
 from repertory.http.metrics import Metrics
@@ -33,6 +34,7 @@ def make_app(
     endpoints = [
         *_queries(Queries(router)),
         *_models(Publishing(config, paths, router)),
+        Endpoint("GET", "/compare/{dataType}", Comparisons(router).compare, "how models differ"),
         Endpoint("POST", "/score/{dataType}", Scoring(config, router).score, "score records"),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
         Endpoint("GET", "/health/ready", health.ready, "whether the node is ready for records"),
@@ -52,7 +54,7 @@ def _queries(queries: Queries) -> list[Endpoint]:
     return [
         Endpoint("GET", "/models", queries.models, "the models that serve"),
         Endpoint("GET", "/processors", queries.processors, "the data types that are served"),
-        Endpoint("GET", "/state/{dataType}", queries.state, "how a data type's model does"),
+        Endpoint("GET", "/state/{dataType}", queries.state, "how a data type's models do"),
         Endpoint("GET", "/models/{dataType}/versions", queries.versions, "all its versions"),
         Endpoint("GET", "/status", queries.status, "how the node does"),
     ]

@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.http.scripted import comparison_answer, policy_answer
 
 from repertory.actors.batch import ModelRef
 from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode
 from repertory.errors import FailureCode
+from repertory.http.exposition import merged
+from repertory.http.node_metrics import NodeMetrics
 from repertory.streams.telemetry import StreamTelemetry
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,6 +53,14 @@ def full_telemetry() -> StreamTelemetry:
     return telemetry
 
 
+def with_a_policy() -> str:
+    """Return what there is besides when a policy is in force."""
+    registry = CollectorRegistry(auto_describe=False)
+    states = {"wine": {**policy_answer(), "slots": {}}}
+    registry.register(NodeMetrics(None, states, {"wine": comparison_answer()["pairs"]}))
+    return generate_latest(registry).decode()
+
+
 @pytest.fixture
 async def shown(call: Any, serving: Any, wine: Any, shared_node: LocalNode) -> dict[str, Shown]:
     """Return every metric of a node that has done everything once, by name."""
@@ -60,6 +72,7 @@ async def shown(call: Any, serving: Any, wine: Any, shared_node: LocalNode) -> d
         await client.ask("health")  # the router has read what came before
         async with aiohttp.ClientSession(shared_node.url) as session:
             text = await (await session.get("/metrics")).text()
+    text = merged([text, with_a_policy()])
     found = {}
     for family in text_string_to_metric_families(text):
         labels = {label for sample in family.samples for label in sample.labels}

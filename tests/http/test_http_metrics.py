@@ -66,7 +66,7 @@ async def test_models_and_their_records_are_told(
 
 
 def test_a_silent_router_is_told_as_such() -> None:
-    families = {family.name: family.samples for family in NodeMetrics(None, {}).collect()}
+    families = {family.name: family.samples for family in NodeMetrics(None, {}, {}).collect()}
     assert [sample.value for sample in families["repertory_router_up"]] == [0]
     assert not families["repertory_model_info"]
 
