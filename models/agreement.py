@@ -15,13 +15,18 @@ def disagreement(one: Outcomes, other: Outcomes) -> str | None:
     """Return how two answers to the same records differ, None when they agree.
 
     Numbers may differ by TOLERANCE, absolute below one and relative above; labels may differ only
-    where their probabilities do not. A record must fail in both or in neither.
+    where their probabilities do not. A record must fail in both or in neither, and what is said
+    beside the answers must be the same, too.
     """
     if one.failures.keys() != other.failures.keys():
         row = min(one.failures.keys() ^ other.failures.keys())
         return f"record {row} is answered by one engine only"
     good = np.ones(one.count, np.bool_)
     good[list(one.failures)] = False
+    return _answers(one, other, good) or _extras(one, other, good)
+
+
+def _answers(one: Outcomes, other: Outcomes, good: NDArray[np.bool_]) -> str | None:
     if one.values is not None and other.values is not None:
         return _numbers(one.values[good], other.values[good])
     if one.probabilities is not None and other.probabilities is not None:
@@ -33,8 +38,18 @@ def disagreement(one: Outcomes, other: Outcomes) -> str | None:
     return _labels(one, other, np.flatnonzero(good))
 
 
+def _extras(one: Outcomes, other: Outcomes, good: NDArray[np.bool_]) -> str | None:
+    if one.extras.keys() != other.extras.keys():
+        return f"the further outputs are {sorted(one.extras)} and {sorted(other.extras)}"
+    for name, extra in one.extras.items():
+        found = _numbers(extra[good], other.extras[name][good])
+        if found:
+            return f"{name}: {found}"
+    return None
+
+
 def _numbers(one: NDArray[np.float64], other: NDArray[np.float64]) -> str | None:
-    same = np.isclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
+    same = np.isclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
     if same.all():
         return None
     place = tuple(np.argwhere(~same)[0])

@@ -4,12 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from repertory.errors import FailureCode
 from repertory.models.inputs import Feed, Inputs, Tensors
-from repertory.models.model import Columns, Failed, Outcomes, Signature, Task
+from repertory.models.model import Columns, Failed, Outcomes, Signature
 from repertory.models.outcomes import OutputReader, UnfitOutput, joined, spread, with_failures
 
 
@@ -68,14 +67,5 @@ class EngineModel(ABC):
         try:
             return self._reader.read(self.run(one, self._reader.names), 1)
         except (EngineFailed, UnfitOutput) as error:
-            return self._failed(Failed(FailureCode.SCORING_FAILED, f"the model failed: {error}"))
-
-    def _failed(self, failed: Failed) -> Outcomes:
-        if self._signature.task is Task.REGRESSION:
-            return Outcomes(1, values=np.full(1, np.nan), failures={0: failed})
-        classes = self._signature.classes
-        probabilities = None
-        if self._signature.probabilities_output is not None:
-            probabilities = np.full((1, len(classes)), np.nan)
-        chosen = np.full(1, -1, np.int32)
-        return Outcomes(1, None, classes, chosen, probabilities, {0: failed})
+            failed = Failed(FailureCode.SCORING_FAILED, f"the model failed: {error}")
+            return self._reader.failed(failed)

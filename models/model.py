@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repertory.errors import FailureCode
+from repertory.models.names import public_name
 
 
 class FeatureKind(StrEnum):
@@ -147,6 +148,7 @@ class Signature:
     are printed), or of indices into `classes` if `label_is_index`; without one, the label is the
     arg-max of `probabilities_output` ([n, len(classes)]), the first of equals.
     A NaN value, or an index of -1, means that the model gives no prediction for that record.
+    `extra_outputs` name tensors [n] or [n, 1] of floats that the model gives beside its answer.
     """
 
     task: Task
@@ -156,6 +158,11 @@ class Signature:
     label_is_index: bool = False
     probabilities_output: str | None = None
     classes: tuple[str, ...] = ()
+    extra_outputs: tuple[str, ...] = ()
+
+    def extra_names(self) -> tuple[str, ...]:
+        """Return what `extra_outputs` are called in outcomes, and by users."""
+        return tuple(map(public_name, self.extra_outputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +226,9 @@ class Outcomes:
     Regression fills `values` (float64[n]). Classification fills `labels` (the classes, in order),
     `chosen` (int32[n], index into labels) and, if the model gives them, `probabilities`
     (float64[n, len(labels)]). Where a record failed, its number means nothing (NaN, -1).
+
+    `extras` (float64[n]) are what the model says beside, by the public name of its output: NaN
+    where that is not finite, or the record failed.
     """
 
     count: int
@@ -227,6 +237,7 @@ class Outcomes:
     chosen: NDArray[np.int32] | None = None
     probabilities: NDArray[np.float64] | None = None
     failures: Mapping[int, Failed] = field(default_factory=dict)
+    extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Model(Protocol):

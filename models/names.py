@@ -1,8 +1,11 @@
-"""How the names of features are compared, in records, models and configuration alike."""
+"""How names are compared, those of features in records, models and configuration alike."""
 
 import re
 
 _TENSOR_INDEX = re.compile(r":\d+$")  # TensorFlow writes `alcohol:0`
+
+# `confidence`, `model_confidence`, `ModelConfidence2`: a word of its own, and the last one.
+_CONFIDENCE = re.compile(r"(^|[^a-z]|(?-i:(?<=[a-z])(?=C)))confidence[^a-z]*$", re.IGNORECASE)
 
 
 def normalise(name: str) -> str:
@@ -13,3 +16,13 @@ def normalise(name: str) -> str:
     """
     bare = _TENSOR_INDEX.sub("", name)
     return "".join(filter(str.isalnum, bare)).casefold() or name
+
+
+def public_name(output: str) -> str:
+    """Return what users call an output: TensorFlow's first tensor of `margin`, `margin:0`, is that."""
+    return output.removesuffix(":0")
+
+
+def is_confidence(output: str) -> bool:
+    """Tell whether an output is called like a confidence: `Confidence`, `model_confidence:0`."""
+    return _CONFIDENCE.search(output) is not None

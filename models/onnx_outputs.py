@@ -1,6 +1,6 @@
 """What an ONNX graph answers: a number, or a label, and of which classes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx import AttributeProto, TensorProto, helper
@@ -31,6 +31,20 @@ def strip_zip_maps(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
         if not output.type.HasField("tensor_type"):
             raise ModelRejected(f"output {output.name!r} is not a tensor")
     return classes
+
+
+def name_outputs(graph: onnx.GraphProto, tensors: Mapping[str, str]) -> None:
+    """Let outputs have the names that are given to tensors, which are outputs now."""
+    found = {output.name: output for output in graph.output}
+    copies = [(name, tensor) for name, tensor in tensors.items() if name != tensor]
+    outputs = [found[tensor] for name, tensor in tensors.items() if name == tensor]
+    for name, tensor in copies:
+        graph.node.append(helper.make_node("Identity", [tensor], [name]))
+        copy = onnx.ValueInfoProto(name=name)
+        copy.type.CopyFrom(found[tensor].type)
+        outputs.append(copy)
+    del graph.output[:]
+    graph.output.extend(outputs)
 
 
 def find_classes(graph: onnx.GraphProto, output: str, count: int) -> tuple[str, ...]:

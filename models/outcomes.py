@@ -25,26 +25,40 @@ class OutputReader:
         self._signature = signature
         self._index = {name: i for i, name in enumerate(signature.classes)}
         wanted = (signature.value_output, signature.label_output, signature.probabilities_output)
-        self.names = [name for name in wanted if name is not None]
+        self.names = [*filter(None, wanted), *signature.extra_outputs]
+        self._extras = dict(zip(signature.extra_names(), signature.extra_outputs, strict=True))
 
     def empty(self) -> Outcomes:
         """Return the outcomes of no records."""
+        return self._nothing(0, {})
+
+    def failed(self, failed: Failed) -> Outcomes:
+        """Return the outcomes of one record, which failed."""
+        return self._nothing(1, {0: failed})
+
+    def _nothing(self, count: int, failures: Mapping[int, Failed]) -> Outcomes:
+        extras = {name: np.full(count, np.nan) for name in self._extras}
         if self._signature.task is Task.REGRESSION:
-            return Outcomes(0, values=np.empty(0))
+            values = np.full(count, np.nan)
+            return Outcomes(count, values=values, failures=failures, extras=extras)
         classes = self._signature.classes
-        with_probabilities = self._signature.probabilities_output is not None
-        return Outcomes(
-            0,
-            labels=classes,
-            chosen=np.empty(0, np.int32),
-            probabilities=np.empty((0, len(classes))) if with_probabilities else None,
-        )
+        probabilities = None
+        if self._signature.probabilities_output is not None:
+            probabilities = np.full((count, len(classes)), np.nan)
+        chosen = np.full(count, -1, np.int32)
+        return Outcomes(count, None, classes, chosen, probabilities, failures, extras)
 
     def read(self, outputs: Mapping[str, NDArray[Any]], count: int) -> Outcomes:
         """Return the outcomes of `count` records. Raises UnfitOutput."""
-        if self._signature.task is Task.REGRESSION:
-            return self._values(outputs, count)
-        return self._labels(outputs, count)
+        is_value = self._signature.task is Task.REGRESSION
+        outcomes = self._values(outputs, count) if is_value else self._labels(outputs, count)
+        if not self._extras:
+            return outcomes
+        extras = {
+            name: _finite(_column(outputs, output, count), outcomes.failures)
+            for name, output in self._extras.items()
+        }
+        return replace(outcomes, extras=extras)
 
     def _values(self, outputs: Mapping[str, NDArray[Any]], count: int) -> Outcomes:
         values = _column(outputs, self._signature.value_output, count).astype(np.float64)
@@ -118,6 +132,13 @@ def _column(outputs: Mapping[str, NDArray[Any]], name: str | None, count: int) -
     return found.reshape(count)
 
 
+def _finite(column: NDArray[Any], failures: Mapping[int, Failed]) -> NDArray[np.float64]:
+    """Return an extra, NaN where it is not finite and where a record failed."""
+    extra = np.where(np.isfinite(column), column, np.nan).astype(np.float64)
+    extra[list(failures)] = np.nan
+    return extra
+
+
 def _whole(labels: NDArray[Any]) -> NDArray[Any]:
     """Return labels that are whole numbers held as floats as integers, so that 5.0 prints as 5."""
     if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
@@ -147,14 +168,19 @@ def spread(outcomes: Outcomes, rows: NDArray[np.intp], count: int) -> Outcomes:
     if outcomes.probabilities is not None:
         probabilities = np.full((count, outcomes.probabilities.shape[1]), np.nan)
         probabilities[rows] = outcomes.probabilities
-    return Outcomes(count, values, outcomes.labels, chosen, probabilities, failures)
+    extras = {}
+    for name, extra in outcomes.extras.items():
+        extras[name] = np.full(count, np.nan)
+        extras[name][rows] = extra
+    return Outcomes(count, values, outcomes.labels, chosen, probabilities, failures, extras)
 
 
 def with_failures(outcomes: Outcomes, failures: Mapping[int, Failed]) -> Outcomes:
     """Return `outcomes` with `failures` instead of what the model said of those records."""
     if not failures:
         return outcomes
-    return replace(outcomes, failures={**outcomes.failures, **failures})
+    extras = {name: _finite(extra, failures) for name, extra in outcomes.extras.items()}
+    return replace(outcomes, failures={**outcomes.failures, **failures}, extras=extras)
 
 
 def joined(parts: list[Outcomes]) -> Outcomes:
@@ -163,11 +189,15 @@ def joined(parts: list[Outcomes]) -> Outcomes:
     Labels need not be the same in all parts, because some models declare no classes.
     """
     failures = {i: part.failures[0] for i, part in enumerate(parts) if 0 in part.failures}
+    extras = {
+        name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras
+    }
     if parts[0].values is not None:
         return Outcomes(
             len(parts),
             values=np.concatenate([_of(part.values) for part in parts]),
             failures=failures,
+            extras=extras,
         )
     labels = tuple(dict.fromkeys(label for part in parts for label in part.labels))
     index = {label: i for i, label in enumerate(labels)}
@@ -178,7 +208,7 @@ def joined(parts: list[Outcomes]) -> Outcomes:
     probabilities = None
     if parts[0].probabilities is not None:
         probabilities = np.concatenate([_of(part.probabilities) for part in parts])
-    return Outcomes(len(parts), None, labels, chosen, probabilities, failures)
+    return Outcomes(len(parts), None, labels, chosen, probabilities, failures, extras)
 
 
 def _of(array: NDArray[Any] | None) -> NDArray[Any]:

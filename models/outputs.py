@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from repertory.errors import ModelRejected
 from repertory.models.model import InputTensor, Signature, Task
+from repertory.models.names import is_confidence, public_name
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -28,6 +29,8 @@ class Roles:
     """How many `scores` there are."""
     are_probabilities: bool = False
     """Whether `scores` lie within [0, 1] and add up to 1."""
+    extras: tuple[str, ...] = ()
+    """Numbers that the model gives beside its answer, such as how sure it is."""
 
 
 def roles_of(outputs: Outputs, count: int) -> Roles:
@@ -36,32 +39,58 @@ def roles_of(outputs: Outputs, count: int) -> Roles:
     * one output of numbers [n] or [n, 1]: a value;
     * one output of whole numbers or texts [n] or [n, 1]: a label;
     * one output of numbers [n, k], k > 1: scores of k classes;
-    * a label, and numbers of any kind beside it: a label, and scores if they are [n, k].
+    * a label, and scores beside it: both;
+    * a label or probabilities, and any columns of numbers beside: those are extras;
+    * a value, or scores that are no probabilities, and columns of numbers that are called like a
+      confidence: those are extras, too.
 
     Raises ModelRejected for any others, naming them.
     """
     labels = [n for n, a in outputs.items() if _is_column(a, count) and a.dtype.kind in "iubOSU"]
-    values = [n for n, a in outputs.items() if _is_column(a, count) and a.dtype.kind == "f"]
+    columns = [n for n, a in outputs.items() if _is_column(a, count) and a.dtype.kind == "f"]
     scores = [n for n, a in outputs.items() if _is_matrix(a, count) and a.dtype.kind == "f"]
-    shape = (len(labels), len(values), len(scores))
-    if sum(shape) != len(outputs) or shape not in _UNDERSTOOD:
-        raise ModelRejected(f"the model's outputs are not understood: {_described(outputs)}")
-    if shape == (0, 1, 0):
-        return Roles(value=values[0])
-    label = labels[0] if labels else None
+    understood = len(labels) + len(columns) + len(scores) == len(outputs)
+    if not understood or len({*map(public_name, columns)}) < len(columns):
+        raise _refusal(outputs)
+    if not (labels or scores):
+        return _value_of(columns, outputs)
+    if len(labels) > 1 or len(scores) > 1:
+        raise _refusal(outputs)
+    extras, label = tuple(columns), labels[0] if labels else None
     if not scores:
-        return Roles(label=label)
+        return Roles(label=label, extras=extras)
     found = outputs[scores[0]]
+    are_probabilities = _are_probabilities(found)
+    if not (label or are_probabilities or all(map(is_confidence, columns))):
+        raise _refusal(outputs)
     return Roles(
         label=label,
         scores=scores[0],
         classes=found.shape[1],
-        are_probabilities=_are_probabilities(found),
+        are_probabilities=are_probabilities,
+        extras=extras,
     )
 
 
-# Labels, values, scores.
-_UNDERSTOOD = {(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 0)}
+def _value_of(columns: list[str], outputs: Outputs) -> Roles:
+    """Return the one column that is not called like a confidence as the value."""
+    values = [name for name in columns if len(columns) == 1 or not is_confidence(name)]
+    if len(values) != 1:
+        raise _refusal(outputs)
+    return Roles(value=values[0], extras=tuple(name for name in columns if name != values[0]))
+
+
+_MENDING = (
+    "one of them must be the answer: a label, a matrix with the score of each class, or a value."
+    " Beside it may be columns of floats; beside a value they must be called `confidence`, or end"
+    " in that (`model_confidence`). Take out or rename the others"
+)
+
+
+def _refusal(outputs: Outputs) -> ModelRejected:
+    return ModelRejected(
+        f"the model's outputs are not understood: {_described(outputs)}; {_MENDING}"
+    )
 
 
 def _is_column(array: NDArray[Any], count: int) -> bool:
@@ -92,12 +121,18 @@ def signature_of(
     are scores that are no probabilities and no label, the caller adds the label.
     """
     if roles.value is not None:
-        return Signature(Task.REGRESSION, tensors, value_output=roles.value)
+        return Signature(
+            Task.REGRESSION, tensors, value_output=roles.value, extra_outputs=roles.extras
+        )
     probabilities = roles.scores if roles.are_probabilities else None
     if roles.label is None:
         classes = classes or tuple(map(str, range(roles.classes)))
         return Signature(
-            Task.CLASSIFICATION, tensors, probabilities_output=probabilities, classes=classes
+            Task.CLASSIFICATION,
+            tensors,
+            probabilities_output=probabilities,
+            classes=classes,
+            extra_outputs=roles.extras,
         )
     seen = {str(value) for value in outputs[roles.label].reshape(-1).tolist()}
     if len(classes) != roles.classes or not seen <= set(classes):
@@ -108,6 +143,7 @@ def signature_of(
         label_output=roles.label,
         probabilities_output=probabilities,
         classes=classes,
+        extra_outputs=roles.extras,
     )
 
 

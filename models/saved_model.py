@@ -4,6 +4,7 @@ TensorFlow's own loader runs what a SavedModel asks it to run. Here nothing of i
 operators, judged before, that a signature's outputs are computed from.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from repertory.models.tensorflow_graph import (
 )
 from repertory.models.text import first_line
 
+# What TensorFlow allows.
+_NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+
 _FILE = "saved_model.pb"
 _SERVE = "serve"
 _DEFAULT = "serving_default"
@@ -38,7 +42,7 @@ class Frozen:
     """A signature of a SavedModel as a frozen graph."""
 
     graph: Graph
-    outputs: list[str]
+    outputs: Mapping[str, str]  # tensors with the signature's names, and those that they copy
     aliases: Mapping[str, str]  # input tensors by the names that the signature gives them
 
 
@@ -66,9 +70,26 @@ def freeze_saved_model(folder: Path) -> Frozen:
         frozen = cut(freeze(graph, values, outputs), outputs)
     except Exception as error:  # TensorFlow raises nearly every class there is
         raise ModelRejected(f"the SavedModel cannot be frozen: {first_line(error)}") from error
+    named = {
+        _name_output(frozen, key, tensor): str(tensor.name)
+        for key, tensor in sorted(signature.outputs.items())
+    }
     judge(frozen)
     aliases = {tensor.name: key for key, tensor in signature.inputs.items()}
-    return Frozen(frozen, outputs, aliases)
+    return Frozen(frozen, named, aliases)
+
+
+def _name_output(graph: Graph, key: str, tensor: Any) -> str:
+    """Add to a graph a tensor of the name that the signature gives an output, and return it.
+
+    TensorFlow calls all outputs of a function alike (`StatefulPartitionedCall:1`), which tells users
+    nothing. The tensor itself is returned where the name is taken, or cannot be that of a node.
+    """
+    if not _NODE_NAME.fullmatch(key) or any(node.name == key for node in graph.node):
+        return str(tensor.name)
+    node = graph.node.add(name=key, op="Identity", input=[tensor.name])
+    node.attr["T"].type = tensor.dtype
+    return f"{key}:0"
 
 
 def _root(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from repertory.models.model import Engine, InputTensor, PreparedModel, Schema
 from repertory.models.onnx_check import prepare_graph
 from repertory.models.onnx_graph import read_onnx
 from repertory.models.onnx_inputs import match_tensors
+from repertory.models.onnx_outputs import name_outputs
 from repertory.models.outputs import Roles, roles_of, signature_of
 from repertory.models.probes import probe_columns
 from repertory.models.saved_model import freeze_saved_model
@@ -49,7 +50,7 @@ def prepare_frozen_graph(content: bytes, schema: Schema) -> PreparedModel:
     outputs = ends(graph)
     if not outputs:
         raise ModelRejected("the graph computes nothing from a placeholder")
-    return _prepare(cut(graph, outputs), outputs, schema, {})
+    return _prepare(cut(graph, outputs), dict(zip(outputs, outputs, strict=True)), schema, {})
 
 
 def prepare_saved_model(
@@ -68,16 +69,18 @@ def prepare_saved_model(
 
 
 def _prepare(
-    graph: Graph, outputs: list[str], schema: Schema, aliases: Mapping[str, str]
+    graph: Graph, outputs: Mapping[str, str], schema: Schema, aliases: Mapping[str, str]
 ) -> PreparedModel:
     """Compile a judged graph to ONNX where that answers as TensorFlow does; else keep TensorFlow.
+
+    `outputs` are copies of tensors, by name, and the tensors.
 
     1. Match its placeholders to the features, and score probe records with TensorFlow.
     2. Compile it, and compare the answers to the probe records.
     """
     inputs = [(name, _dtype(name, number), shape) for name, number, shape in placeholders(graph)]
     tensors = match_tensors(inputs, schema, aliases)
-    trial = try_alone(TensorFlowSession(graph).run, tensors, outputs)
+    trial = try_alone(TensorFlowSession(graph).run, tensors, list(outputs))
     own = _on_tensorflow(graph, tensors, trial)
     compiled = _compiled(graph, tensors, outputs, schema, aliases)
     if compiled is None:
@@ -117,14 +120,18 @@ def _classes(roles: Roles, trial: Trial) -> tuple[str, ...]:
 def _compiled(
     graph: Graph,
     tensors: tuple[InputTensor, ...],
-    outputs: list[str],
+    outputs: Mapping[str, str],
     schema: Schema,
     aliases: Mapping[str, str],
 ) -> PreparedModel | None:
-    """Return the model as ONNX, or None when it cannot be made one that may serve."""
+    """Return the model as ONNX, or None when it cannot be made one that may serve.
+
+    Its outputs are copied once it is ONNX: tf2onnx cannot look into functions behind copies.
+    """
     shapes = {tensor.name: [None, len(tensor.features)][: tensor.rank] for tensor in tensors}
     try:
-        model = to_onnx(graph, inputs=shapes, outputs=outputs)
+        model = to_onnx(graph, inputs=shapes, outputs=list(dict.fromkeys(outputs.values())))
+        name_outputs(model.graph, outputs)
         return prepare_graph(read_onnx(model.SerializeToString()), schema, aliases)
     except MemoryError:
         raise

@@ -60,6 +60,25 @@ class Network(tf.Module):  # type: ignore[misc]
         return {"total": tf.add_n(list(features.values()))}
 
 
+class Sure(tf.Module):  # type: ignore[misc]
+    """Says how sure it is, beside a label and beside a value."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, FEATURES], tf.float32, name="wine")])  # type: ignore[untyped-decorator]
+    def serve(self, wine: Any) -> dict[str, Any]:
+        """Return the most probable class, and how probable it is."""
+        probabilities = tf.nn.softmax(wine @ WEIGHTS)
+        return {
+            "label": tf.argmax(probabilities, 1),
+            "confidence": tf.reduce_max(probabilities, 1),
+        }
+
+    @tf.function(input_signature=[tf.TensorSpec([None, FEATURES], tf.float32, name="wine")])  # type: ignore[untyped-decorator]
+    def add(self, wine: Any) -> dict[str, Any]:
+        """Return a sum, with an operator that ONNX does not have in the confidence."""
+        confidence = tf.math.lgamma(wine[:, :1] + 1.0)
+        return {"total": tf.reduce_sum(wine, 1), "Confidence": confidence}
+
+
 class Table(tf.Module):  # type: ignore[misc]
     """A lookup table, which is filled when the model is loaded."""
 
@@ -101,6 +120,11 @@ def main(folder: Path) -> None:
         tf.argmax(probabilities, 1)
         tf.identity(probabilities)
 
+    def sure_of(wine: Any) -> None:
+        probabilities = tf.nn.softmax(wine @ WEIGHTS)
+        tf.argmax(probabilities, 1)
+        tf.reduce_max(probabilities, 1, name="confidence")
+
     def endless(wine: Any) -> object:
         (turns,) = tf.while_loop(
             lambda turns: turns >= 0.0, lambda turns: turns, [tf.reduce_sum(tf.abs(wine))]
@@ -127,6 +151,7 @@ def main(folder: Path) -> None:
         "logits": frozen(lambda wine: wine @ WEIGHTS),
         "value": frozen(lambda wine: tf.reduce_sum(wine, 1)),
         "both": frozen(both),
+        "frozen-sure": frozen(sure_of),
         "lgamma": frozen(lambda wine: tf.math.lgamma(wine[:, :3] + 1.0)),
         "wide": frozen(lambda wine: wine @ np.ones((13, 2), np.float32), width=13),
         "reads": frozen(reads),
@@ -143,7 +168,7 @@ def main(folder: Path) -> None:
     for name, content in graphs.items():
         (folder / f"{name}.pb").write_bytes(content)
 
-    network, table = Network(), Table()
+    network, table, sure = Network(), Table(), Sure()
     features = [f"feature_{i}" for i in range(FEATURES)]
     if len(sys.argv) > 2:
         features = sys.argv[2].split(",")
@@ -154,6 +179,8 @@ def main(folder: Path) -> None:
         ("network", network, network.serve),
         ("named", network, named),
         ("table", table, table.serve),
+        ("sure", sure, sure.serve),
+        ("sure-value", sure, sure.add),
     ):
         tf.saved_model.save(module, str(folder / name), signatures=signature)
     old_saved_model(folder / "old", resource=False, main_op=None)
@@ -163,7 +190,8 @@ def main(folder: Path) -> None:
         resource=False,
         main_op=lambda: tf.raw_ops.WriteFile(filename=str(folder / "written"), contents="x"),
     )
-    for name in ("network", "named", "table", "old", "old-resource", "main-op"):
+    saved = ("network", "named", "table", "sure", "sure-value", "old", "old-resource", "main-op")
+    for name in saved:
         (folder / f"{name}.zip").write_bytes(zipped(folder / name))
     (folder / "nested.zip").write_bytes(zipped(folder / "network", inside="model/1"))
     np.savez(

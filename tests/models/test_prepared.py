@@ -1,5 +1,7 @@
 """A prepared model on disk comes back whole, or not at all."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from repertory.models.prepared import CONTENT, DESCRIPTION, load_prepared, save_
 
 def test_what_was_saved_is_loaded(linear: PreparedModel, tmp_path: Path) -> None:
     odd = InputFeature("ä", categories=("x",), intervals=(Interval(0.1, None), Interval()))
-    signature = replace(linear.signature, tensors=(InputTensor("x", "float64", (odd,), 1),))
+    tensors = (InputTensor("x", "float64", (odd,), 1),)
+    signature = replace(linear.signature, tensors=tensors, extra_outputs=("confidence:0",))
     prepared = replace(linear, signature=signature)
     save_prepared(prepared, tmp_path / "model")
     assert load_prepared(tmp_path / "model") == prepared
@@ -25,6 +28,19 @@ def test_saving_again_replaces_and_leaves_nothing_else(
     save_prepared(replace(linear, content=b"other"), tmp_path / "model")
     assert load_prepared(tmp_path / "model").content == b"other"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_that_was_saved_before_there_were_extra_outputs_is_loaded(
+    linear: PreparedModel, tmp_path: Path
+) -> None:
+    save_prepared(linear, tmp_path / "model")
+    path = tmp_path / "model" / DESCRIPTION
+    description = json.loads(json.loads(path.read_text())["description"])
+    del description["signature"]["extra_outputs"]
+    old = json.dumps(description)
+    sealed = {"sha256": hashlib.sha256(old.encode()).hexdigest(), "description": old}
+    path.write_text(json.dumps(sealed))
+    assert load_prepared(tmp_path / "model") == linear
 
 
 @pytest.mark.parametrize("name", [CONTENT, DESCRIPTION])

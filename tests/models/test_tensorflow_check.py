@@ -94,6 +94,31 @@ def test_a_classifier_is_compiled_and_answers_as_tensorflow_does(
     np.testing.assert_allclose(outcomes.probabilities, expected["softmax"], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sure.zip", "frozen-sure.pb"])
+def test_a_confidence_beside_a_label_is_compiled_with_it(
+    room: GreenRoom, made: Path, wine: Schema, expected: dict[str, NDArray[Any]], name: str
+) -> None:
+    admitted = admit(room, made / name)
+    assert admitted.prepared.engine is Engine.ONNX
+    outcomes = score(admitted, wine, expected["records"])
+    assert outcomes.chosen is not None
+    chosen = [int(outcomes.labels[place]) for place in outcomes.chosen]
+    np.testing.assert_array_equal(chosen, expected["softmax"].argmax(axis=1))
+    most = expected["softmax"].max(axis=1)
+    np.testing.assert_allclose(outcomes.extras["confidence"], most, atol=1e-5)
+
+
+def test_tensorflow_itself_gives_a_confidence_that_cannot_be_compiled(
+    room: GreenRoom, made: Path, wine: Schema, expected: dict[str, NDArray[Any]]
+) -> None:
+    admitted = admit(room, made / "sure-value.zip")
+    assert admitted.prepared.engine is Engine.TENSORFLOW
+    assert admitted.prepared.signature.value_output == "total:0"
+    outcomes = score(admitted, wine, expected["records"])
+    found = outcomes.extras["Confidence"]
+    np.testing.assert_allclose(found, expected["lgamma"][:, 0], rtol=1e-5)
+
+
 def test_scores_that_are_no_probabilities_give_a_label_alone(
     room: GreenRoom, made: Path, wine: Schema, expected: dict[str, NDArray[Any]]
 ) -> None:
