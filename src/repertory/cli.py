@@ -8,6 +8,7 @@ import click
 import yaml
 
 from repertory import __version__
+from repertory.cli_compare import compare
 from repertory.cli_dead_letters import dead_letters
 from repertory.cli_models import publish, retire, rollback, versions
 from repertory.cli_node import broker, status, up
@@ -90,7 +91,7 @@ def doctor(config_path: Path) -> None:
 
 
 for command in (
-    *(up, publish, score, status, versions, rollback, retire, replay, dead_letters),
+    *(up, publish, score, status, versions, rollback, retire, compare, replay, dead_letters),
     *(broker, config, doctor),
 ):
     main.add_command(command)

@@ -118,7 +118,8 @@ async def _tell_what_lacks(supervisor: Any) -> None:
 def status(url: str, as_json: bool) -> None:
     """Show what a node serves, since when, how often and how fast.
 
-    p50 and p99 are what a record waited for its score in the serving actor, in milliseconds.
+    p50 and p99 are what a record waited for its score in the serving actor, or for its policy's
+    answer, in milliseconds.
     """
     from repertory.cli_tables import show_status
 

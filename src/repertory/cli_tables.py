@@ -4,7 +4,7 @@ Not rich's: those cut or fold what does not fit, and names and reasons are to be
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 DIGEST_CHARACTERS = 12
 GAP = "  "
 _COLOURS = {"SERVING": "green", "REJECTED": "red"}
-_NUMBERS = frozenset({"version", "usage", "errors", "p50 ms", "p99 ms", "replays"})
+_NUMBERS = frozenset(
+    {
+        *("version", "usage", "errors", "p50 ms", "p99 ms", "replays", "fallbacks"),
+        *("chosen", "asked", "arrived", "late", "failed"),
+    }
+)
 
 
 def show_versions(versions: list[dict[str, Any]]) -> None:
@@ -34,14 +39,17 @@ def show_versions(versions: list[dict[str, Any]]) -> None:
         for each in versions
     ]
     colours = [_COLOURS.get(each["state"]) for each in versions]
-    _echo(header, rows, colours=colours)
+    echo_table(header, rows, colours=colours)
     for each in versions:
         if each["state"] == "REJECTED":
             click.secho(f"version {each['version']}: {each['reason']}", fg="red")
 
 
 def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
-    """Print what a node serves; for a data type without a model, why."""
+    """Print what a node serves, and how its policies do; for what has no model, why.
+
+    What slots did is counted in batches, what was chosen of them in records.
+    """
     ready = (
         click.style("ready", fg="green") if status["ready"] else click.style("not ready", fg="red")
     )
@@ -49,13 +57,50 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     for troubles in status["troubles"].values():
         for sentence in troubles:
             click.secho(sentence, fg="red")
-    header = ("data type", "model", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
-    serving = {name: state for name, state in states.items() if "error" not in state}
+    models = {slot: model for name, state in states.items() for slot, model in _models(name, state)}
+    serving = {name: model for name, model in models.items() if "error" not in model}
     if serving:
-        _echo(header, [(name, *_state_cells(state)) for name, state in serving.items()])
-    for name, state in states.items():
-        if "error" in state:
-            click.secho(f"{name}: {state['error']}", fg="yellow")
+        header = ("data type", "model", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
+        echo_table(header, [(name, *_state_cells(model)) for name, model in serving.items()])
+    _show_policies({name: each["policy"] for name, each in states.items() if "policy" in each})
+    for name, model in models.items():
+        if "error" in model:
+            click.secho(f"{name}: {model['error']}", fg="yellow")
+
+
+def _models(data_type: str, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "slots" not in state:
+        yield data_type, state
+        return
+    for slot, model in state["slots"].items():
+        yield _place(data_type, slot), model
+
+
+def _place(data_type: str, slot: str) -> str:
+    return f"{data_type}/{slot}" if slot else data_type
+
+
+def _show_policies(policies: dict[str, dict[str, Any]]) -> None:
+    if not policies:
+        return
+    click.echo()
+    header = ("data type", "policy", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
+    rows = [
+        (name, *_state_cells(policy), f"{policy['fallbacks']:,}")
+        for name, policy in policies.items()
+    ]
+    echo_table((*header, "fallbacks"), rows)
+    click.echo()
+    parts = [
+        (_place(name, slot), _number(policy["choices"].get(slot)), *map(_number, counts.values()))
+        for name, policy in policies.items()
+        for slot, counts in policy["slots"].items()
+    ]
+    echo_table(("slot", "chosen", "asked", "arrived", "late", "failed"), parts)
+
+
+def _number(count: int | None) -> str:
+    return "shadow" if count is None else f"{count:,}"
 
 
 def show_dead_letters(letters: Sequence["DeadLetter"]) -> None:
@@ -76,7 +121,7 @@ def show_dead_letters(letters: Sequence["DeadLetter"]) -> None:
         )
         for each in letters
     ]
-    _echo(header, [tuple(map(one_line, row)) for row in rows])
+    echo_table(header, [tuple(map(one_line, row)) for row in rows])
 
 
 def show_dead_letter(
@@ -120,24 +165,26 @@ def _state_cells(state: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _echo(
+def echo_table(
     header: tuple[str, ...],
     rows: list[tuple[str, ...]],
     *,
     colours: Sequence[str | None] | None = None,
+    numbers: Collection[str] = _NUMBERS,
 ) -> None:
+    """Print a table; what stands below a header in `numbers` is aligned to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    click.secho(_line(header, header, widths), bold=True)
+
+    def line(row: tuple[str, ...]) -> str:
+        aligned = (
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, cell, width in zip(header, row, widths, strict=True)
+        )
+        return GAP.join(aligned).rstrip()
+
+    click.secho(line(header), bold=True)
     for row, colour in zip(rows, colours or [None] * len(rows), strict=True):
-        click.secho(_line(header, row, widths), fg=colour)
-
-
-def _line(header: tuple[str, ...], row: tuple[str, ...], widths: list[int]) -> str:
-    def cells() -> Iterator[str]:
-        for column, cell, width in zip(header, row, widths, strict=True):
-            yield cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
-
-    return GAP.join(cells()).rstrip()
+        click.secho(line(row), fg=colour)
 
 
 def moment(epoch_ms: int) -> str:
