@@ -24,6 +24,8 @@ DATA_TYPE = "dead-letter-data-type"
 MODEL = "dead-letter-model"
 MODEL_VERSION = "dead-letter-model-version"
 MODEL_SHA256 = "dead-letter-model-sha256"
+POLICY = "dead-letter-policy"
+POLICY_VERSION = "dead-letter-policy-version"
 TIME = "dead-letter-time"
 VALUE_BYTES = "dead-letter-value-bytes"
 HEADERS_BYTES = "dead-letter-headers-bytes"
@@ -56,12 +58,15 @@ def letter_headers(
     data_type: str,
     model: ModelRef | None,
     failed_ms: int,
+    policy: tuple[str, int] | None = None,
 ) -> Headers:
     """Return the headers of a dead letter: those of the record, in order, and then why it is one.
 
     `source` is where the record is. An empty `data_type` was not known;
-    `model` is None when no model saw the record. The reason is cut to 1,000 bytes.
+    `model` is None when no model saw the record; `policy` are the kind and the version of the one
+    in force. The reason is cut to 1,000 bytes.
     """
+    chosen_by = [] if policy is None else _chosen_by(*policy)
     return [
         *(headers or ()),
         (CODE, code.encode()),
@@ -70,6 +75,7 @@ def letter_headers(
         (PARTITION, b"%d" % source.partition),
         (OFFSET, b"%d" % source.offset),
         *_served_by(data_type, model),
+        *chosen_by,
         (TIME, b"%d" % failed_ms),
     ]
 
@@ -112,6 +118,10 @@ def _served_by(data_type: str, model: ModelRef | None) -> tuple[tuple[str, bytes
         (MODEL_VERSION, b"%d" % model.version),
         (MODEL_SHA256, model.sha256.encode()),
     )
+
+
+def _chosen_by(policy: str, version: int) -> Headers:
+    return [(POLICY, policy.encode()), (POLICY_VERSION, b"%d" % version)]
 
 
 def _size(header: tuple[str, str | bytes | None]) -> int:

@@ -35,6 +35,7 @@ class Lanes:
                 value_format=data_type.value_format,
                 deadline=config.kafka.deadline_ms / 1000,
                 telemetry=telemetry,
+                explain=data_type.explain,
             )
             for name, data_type in config.data_types.items()
         }

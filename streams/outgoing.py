@@ -1,6 +1,6 @@
 """From outcomes to the messages of the results and dead-letters topics. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from repertory.config import Kafka
 from repertory.errors import FailureCode
 from repertory.streams.dead_letters import KEY_BYTES, Place, letter_headers, letter_value
 from repertory.streams.record import Headers, Record
-from repertory.streams.results import Scored, encoder, result_headers
+from repertory.streams.results import Scored, encoder, headers_of_each
 from repertory.streams.topics import Topic
 
 # What a key and headers may have without being looked at: the overhead has room for it.
@@ -56,20 +56,18 @@ class Output:
     def _of(self, scored: Scored) -> Iterator[Outgoing]:
         failures = scored.failures
         if scored.columns is None:
-            values: Sequence[bytes] = ()
-            headers: Headers = []
+            values: Iterable[bytes] = repeat(b"")
         else:
             values = self._encode(scored, self._result_limit)
-            headers = result_headers(scored.data_type, scored.columns.model)
-        for index, (record, value) in enumerate(
-            zip(scored.records, values or repeat(b""), strict=False)
+        for index, (record, value, headers) in enumerate(
+            zip(scored.records, values, headers_of_each(scored), strict=False)
         ):
             if failures and (failed := failures.get(index)) is not None:
-                yield self._letter(scored, record, failed)
+                yield self._letter(scored, index, failed)
                 continue
             extra = _extra_bytes(record)
             if extra > EXTRA_BYTES and extra + len(value) > self._result_limit:
-                yield self._letter(scored, record, self._too_large(extra + len(value)))
+                yield self._letter(scored, index, self._too_large(extra + len(value)))
                 continue
             yield Outgoing(
                 record,
@@ -80,14 +78,16 @@ class Output:
                 headers if record.headers is None else [*record.headers, *headers],
             )
 
-    def _letter(self, scored: Scored, record: Record, failed: RecordFailed) -> Outgoing:
+    def _letter(self, scored: Scored, index: int, failed: RecordFailed) -> Outgoing:
+        record, choices = scored.records[index], scored.choices
         headers = letter_headers(
             record.headers,
             code=failed.code,
             reason=failed.message,
             source=Place(record.claim.topic, record.claim.partition, record.offset),
             data_type=scored.data_type,
-            model=scored.model,
+            model=scored.model_of(index),
+            policy=None if choices is None else choices.policy,
             failed_ms=scored.scored_ms,
         )
         key, limit = record.key, self._letter_limit

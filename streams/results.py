@@ -5,8 +5,10 @@ a stretch. Protobuf allows this: messages put one after the other are read as on
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,13 @@ from numpy.typing import NDArray
 
 from repertory.actors.batch import ModelRef, RecordFailed, ScoredColumns
 from repertory.config import ValueFormat
-from repertory.protos.results_pb2 import ModelRef as ModelRefMessage
 from repertory.protos.results_pb2 import ScoredRecord, Source
+from repertory.streams.choices import Choices, choices_of, fragment, model_json, model_message
 from repertory.streams.claims import Claim
 from repertory.streams.record import Headers, Record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scored:
     """Records of one data type that were scored together, in order.
 
@@ -34,10 +36,24 @@ class Scored:
     failures: Mapping[int, RecordFailed]
     scored_ms: int
 
-    @property
-    def model(self) -> ModelRef | None:
-        """The model version that scored the records."""
+    @cached_property
+    def choices(self) -> Choices | None:
+        """How the answers were chosen; None when no policy did."""
+        return None if self.columns is None else choices_of(self.columns)
+
+    def model_of(self, index: int) -> ModelRef | None:
+        """Return the model version that a record's score, or its failure, is of; None: of none."""
+        if self.choices is not None:
+            return self.choices.of(index).decision.model
         return None if self.columns is None else self.columns.model
+
+    def scores_by_model(self) -> dict[ModelRef, int]:
+        """Return how many records have their score of each model version."""
+        if self.columns is None:
+            return {}
+        if self.choices is None:
+            return {self.columns.model: len(self.records) - len(self.failures)}
+        return self.choices.count(without=self.failures)
 
 
 Encoder = Callable[[Scored, int], list[bytes]]
@@ -46,8 +62,8 @@ Encoder = Callable[[Scored, int], list[bytes]]
 def encoder(form: ValueFormat) -> Encoder:
     """Return what encodes the records of a `Scored`, each to at most so many bytes.
 
-    One that would be larger leaves its input record out. What stands for a failed record means
-    nothing.
+    One that would be larger leaves its input record out, and if it still is, what each slot said.
+    What stands for a failed record means nothing.
     """
     return _as_json if form == "json" else _as_protobuf
 
@@ -62,20 +78,37 @@ def result_headers(data_type: str, model: ModelRef) -> Headers:
     ]
 
 
+def headers_of_each(scored: Scored) -> Iterable[Headers]:
+    """Return the headers of each record's result, without end if all have the same."""
+    if scored.columns is None:
+        return repeat([])
+    if scored.choices is None:
+        return repeat(result_headers(scored.data_type, scored.columns.model))
+    return scored.choices.spread(
+        [
+            [*result_headers(scored.data_type, each.model), *each.headers]
+            for each in scored.choices.kinds
+        ]
+    )
+
+
 # --- protobuf
 
 
 def _as_protobuf(scored: Scored, limit: int) -> list[bytes]:
-    assert scored.columns is not None
+    columns = scored.columns
+    assert columns is not None
+    model = model_message(columns.model) if scored.choices is None else None
     common = ScoredRecord(
-        data_type=scored.data_type, model=_model(scored.columns.model), scored_ms=scored.scored_ms
+        data_type=scored.data_type, model=model, scored_ms=scored.scored_ms
     ).SerializeToString()
     heads: dict[Claim, bytes] = {}
     # One message serves all: to make one costs more than to fill it.
     rest = ScoredRecord()
     source = rest.source
     values = []
-    for record, score in zip(scored.records, _scores(scored.columns), strict=True):
+    short, long = _answered(columns, scored.choices)
+    for record, least, score in zip(scored.records, short, long, strict=True):
         claim = record.claim
         if (head := heads.get(claim)) is None:
             place = Source(topic=claim.topic, partition=claim.partition)
@@ -88,12 +121,22 @@ def _as_protobuf(scored: Scored, limit: int) -> list[bytes]:
         if len(value) > limit:
             rest.record = b""
             value = head + score + rest.SerializeToString()
+            if len(value) > limit:
+                value = head + least + rest.SerializeToString()
         values.append(value)
     return values
 
 
-def _model(model: ModelRef) -> ModelRefMessage:
-    return ModelRefMessage(name=model.name, version=model.version, sha256=model.sha256)
+def _answered(columns: ScoredColumns, choices: Choices | None) -> tuple[list[bytes], list[bytes]]:
+    """Return each record's score and, with a policy, its decision; and with what each slot said."""
+    scores = _scores(columns)
+    if choices is None:
+        return scores, scores
+    decisions = choices.spread([each.as_protobuf() for each in choices.kinds])
+    short = [*map(bytes.__add__, decisions, scores)]
+    if not choices.explained:
+        return short, short
+    return short, [*map(bytes.__add__, short, choices.answers_protobuf())]
 
 
 def _scores(columns: ScoredColumns) -> list[bytes]:
@@ -139,21 +182,47 @@ def _as_json(scored: Scored, limit: int) -> list[bytes]:
 
     A record that is JSON itself is in it as it is; another one in base64, as in the mapping.
     """
-    assert scored.columns is not None
-    model = scored.columns.model
-    head = {
-        "dataType": scored.data_type,
-        "model": {"name": model.name, "version": model.version, "sha256": model.sha256},
-    }
+    columns = scored.columns
+    assert columns is not None
+    short, long = _json_heads(scored)
     values = []
-    for record, score in zip(scored.records, _json_scores(scored.columns), strict=True):
+    for record, least, head, score in zip(
+        scored.records, short, long, _json_scores(columns), strict=True
+    ):
         source = {"topic": record.claim.topic, "partition": record.claim.partition}
         source |= {"offset": record.offset, "timestampMs": record.timestamp_ms}
         times = {"receivedMs": record.received_ms, "scoredMs": scored.scored_ms}
         message = {**head, **score, "source": source, **times}
         value = orjson.dumps({**message, "record": _json_record(record.value or b"")})
-        values.append(value if len(value) <= limit else orjson.dumps(message))
+        if len(value) > limit:
+            value = orjson.dumps(message)
+            if len(value) > limit:
+                value = orjson.dumps({**message, **least})
+        values.append(value)
     return values
+
+
+_Heads = list[dict[str, Any]]
+
+
+def _json_heads(scored: Scored) -> tuple[_Heads, _Heads]:
+    """Return what each result begins with; and the same with what each slot said."""
+    head, choices = {"dataType": scored.data_type}, scored.choices
+    if choices is None:
+        assert scored.columns is not None
+        heads = [{**head, "model": model_json(scored.columns.model)}] * len(scored.records)
+        return heads, heads
+    kinds = [{**head, "model": fragment(model_json(each.model))} for each in choices.kinds]
+    bare = [each.as_json() for each in choices.kinds]
+    short = choices.spread(
+        [kind | {"decision": fragment(each)} for kind, each in zip(kinds, bare, strict=True)]
+    )
+    if not choices.explained:
+        return short, short
+    return short, [
+        {**kinds[number], "decision": {**bare[number], "answers": said}}
+        for number, said in zip(choices.numbers, choices.answers_json(), strict=True)
+    ]
 
 
 def _json_record(value: bytes) -> Any:

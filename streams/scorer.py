@@ -48,12 +48,14 @@ class Scorer:
         value_format: ValueFormat,
         deadline: float,
         telemetry: StreamTelemetry,
+        explain: bool = False,
     ) -> None:
         self._client = client
         self._data_type = data_type
         self._encoding = JSON if value_format == "json" else PROTOBUF
         self._deadline = deadline
         self._telemetry = telemetry
+        self._explain = explain
         self._quarantine = Quarantine()
         self.waiting_for: FailureCode | None = None
 
@@ -116,9 +118,14 @@ class Scorer:
         values = [record.value or b"" for record in records]
         batch = RecordBatch(self._data_type, values, self._encoding)
         try:
-            columns = await self._client.score_columns(batch, timeout=self._deadline)
+            columns = await self._client.score_columns(
+                batch, timeout=self._deadline, explain=self._explain
+            )
         except ProtocolError as error:
             raise InternalError(f"the answer makes no sense: {error}") from error
+        if any(each.code is FailureCode.DEADLINE_EXCEEDED for each in columns.failures.values()):
+            # A policy's slots answered for the other records of the batch in time.
+            raise DeadlineExceeded("no model on stage answered for some records in time")
         now = epoch_ms()
         decode, score = columns.decode_seconds, columns.score_seconds
         waited = max(0.0, (now - records[0].received_ms) / 1000 - decode - score)

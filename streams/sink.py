@@ -96,10 +96,10 @@ def ends(messages: Collection[Outgoing]) -> dict[Claim, tuple[int, int]]:
 def count_written(telemetry: StreamTelemetry, pieces: Sequence[Scored]) -> None:
     """Count results and dead letters."""
     for piece in pieces:
-        for failed in piece.failures.values():
-            telemetry.failed(piece.data_type, piece.model, failed.code)
-        if (model := piece.model) is not None:
-            telemetry.scored(piece.data_type, model, len(piece.records) - len(piece.failures))
+        for index, failed in piece.failures.items():
+            telemetry.failed(piece.data_type, piece.model_of(index), failed.code)
+        for model, records in piece.scores_by_model().items():
+            telemetry.scored(piece.data_type, model, records)
 
 
 def latencies_ms(messages: Collection[Outgoing], now_ms: int) -> list[int]:

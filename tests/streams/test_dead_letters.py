@@ -84,6 +84,12 @@ def test_the_headers_of_the_record_come_first_and_then_why_it_failed() -> None:
     ]
 
 
+def test_a_policy_in_force_is_named() -> None:
+    headers = dict(letter_headers(None, **WHY, policy=("majority", 7)))
+    assert headers["dead-letter-policy"] == b"majority"
+    assert headers["dead-letter-policy-version"] == b"7"
+
+
 def test_what_is_not_known_has_no_header() -> None:
     names = [name for name, _ in letter_headers(None, **WHY | {"data_type": "", "model": None})]
     assert [name for name in names if "data-type" in name or "model" in name] == []

@@ -1,8 +1,17 @@
 """What is written for records, and where."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from repertory.actors.batch import ModelRef, RecordFailed, ScoredColumns
+from repertory.actors.batch import (
+    ModelRef,
+    PolicyReport,
+    RecordFailed,
+    ScoredColumns,
+    SlotReport,
+    SlotState,
+)
 from repertory.config import Kafka
 from repertory.errors import FailureCode
 from repertory.protos.results_pb2 import ScoredRecord
@@ -18,6 +27,7 @@ TOPICS = {
     "dead-letters": Topic(partitions=3, max_bytes=ROOM + OVERHEAD_BYTES),
 }
 MODEL = ModelRef("forest", 3, "abc")
+TREE = ModelRef("tree", 5, "def")
 
 
 def record(
@@ -91,3 +101,48 @@ def test_a_key_that_no_topic_takes_is_left_out_and_its_size_is_told() -> None:
     [message] = messages(scored(record(key=bytes(ROOM)), failed=0))
     assert message.key is None
     assert dict(message.headers)["dead-letter-key-bytes"] == b"10000"
+
+
+def chosen(*records: Record, places: list[int], failed: int | None = None) -> Scored:
+    """Return records whose answers a policy chose: 0 is the forest's, 1 the tree's, -1 nobody's."""
+    slots = (
+        SlotReport("forest", SlotState.ARRIVED, model=MODEL, rows=np.array([0])),
+        SlotReport("tree", SlotState.ARRIVED, model=TREE),
+    )
+    report = PolicyReport("canary", 9, slots, np.array(places, np.int8))
+    plain = scored(*records, failed=failed)
+    assert plain.columns is not None
+    return replace(plain, columns=replace(plain.columns, policy=report))
+
+
+def test_a_result_names_the_slot_and_the_model_that_were_chosen_for_its_record() -> None:
+    trace: Headers = [("traceparent", b"00-1")]
+    _, message = messages(chosen(record(0), record(1, headers=trace), places=[0, 1]))
+    assert message.headers == [
+        *trace,
+        ("data-type", b"wine"),
+        ("model", b"tree"),
+        ("model-version", b"5"),
+        ("model-sha256", b"def"),
+        ("policy", b"canary"),
+        ("policy-version", b"9"),
+        ("slot", b"tree"),
+        ("fallback", b"false"),
+    ]
+
+
+def test_a_dead_letter_names_the_policy_and_the_model_whose_failure_it_is() -> None:
+    # The forest is ranked first, but was not asked for the record that nobody could score.
+    several = [record(n) for n in range(3)]
+    found = messages(chosen(*several, places=[0, 1, -1], failed=2))
+    assert [each.topic for each in found] == ["results", "results", "dead-letters"]
+    headers = dict(found[2].headers)
+    assert headers["dead-letter-model"] == b"tree"
+    assert headers["dead-letter-policy"] == b"canary"
+    assert headers["dead-letter-policy-version"] == b"9"
+
+
+def test_a_dead_letter_without_a_policy_names_none() -> None:
+    [letter] = messages(scored(record(), failed=0))
+    assert "dead-letter-policy" not in dict(letter.headers)
+    assert dict(letter.headers)["dead-letter-model"] == b"forest"

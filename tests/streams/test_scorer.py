@@ -5,7 +5,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +29,10 @@ class Door:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
         self.batches: list[list[bytes]] = []
+        self.explained: list[bool] = []
+        """Whether it was asked, batch by batch, what each slot says."""
+        self.unanswered = 0
+        """For so many batches, no slot has an answer to the first record in time."""
         self.there = 0
         """Batches that are being scored."""
         self._writers: list[asyncio.StreamWriter] = []
@@ -60,6 +64,7 @@ class Door:
             return
         records = decode_records(frame.payload, frame.envelope.count)
         self.batches.append(records)
+        self.explained.append(frame.envelope.explain)
         self.there += 1
         await asyncio.sleep(0.001)  # others may come meanwhile
         writer.write(self._reply(number, records))
@@ -71,23 +76,26 @@ class Door:
             return encode_frame(envelope, Failure(code=code, message=code).SerializeToString())
         scored = ScoredBatch(model_name="m", model_version=1)
         scored.values = struct.pack(f"<{len(records)}d", *map(float, records))
+        if self.unanswered:
+            self.unanswered -= 1
+            scored.failures.add(index=0, code=FailureCode.DEADLINE_EXCEEDED, message="late")
         envelope = Envelope(kind=Envelope.SCORED, correlation_id=number)
         return encode_frame(envelope, scored.SerializeToString())
 
 
-def scorer_of(client: RouterClient) -> Scorer:
+def scorer_of(client: RouterClient, **more: Any) -> Scorer:
     """Return a scorer of wines."""
     telemetry = StreamTelemetry()
-    return Scorer(client, "wine", value_format="protobuf", deadline=5, telemetry=telemetry)
+    return Scorer(client, "wine", value_format="protobuf", deadline=5, telemetry=telemetry, **more)
 
 
 @asynccontextmanager
-async def scorer_at(door: Door, folder: Path) -> AsyncIterator[Scorer]:
+async def scorer_at(door: Door, folder: Path, **more: Any) -> AsyncIterator[Scorer]:
     """Connect a scorer to a door."""
     path = folder / "door.sock"
     async with door.open_at(path), RouterClient(path, role="test") as client:
         await asyncio.wait_for(client.connected.wait(), 5)
-        yield scorer_of(client)
+        yield scorer_of(client, **more)
 
 
 def records(*numbers: int) -> list[Record]:
@@ -135,6 +143,25 @@ async def test_a_batch_that_takes_too_long_is_halved(tmp_path: Path) -> None:
     door = Door(lambda batch: FailureCode.DEADLINE_EXCEEDED if len(batch) > 2 else None)
     async with scorer_at(door, tmp_path) as scorer:
         assert await outcomes(scorer, records(1, 2, 3, 4, 5)) == [1, 2, 3, 4, 5]
+
+
+async def test_records_that_no_slot_answered_in_time_are_asked_for_again(tmp_path: Path) -> None:
+    door = Door(lambda _: None)
+    door.unanswered = 2
+    async with scorer_at(door, tmp_path) as scorer:
+        pieces = await scorer.score(records(1, 2))
+        assert [dict(piece.failures) for piece in pieces] == [{}, {}]
+        assert door.batches == [[b"1", b"2"], [b"1"], [b"1"], [b"2"]]
+
+
+@pytest.mark.parametrize("explain", [False, True])
+async def test_what_each_slot_says_is_asked_if_that_is_wanted(
+    tmp_path: Path, explain: bool
+) -> None:
+    door = Door(lambda _: None)
+    async with scorer_at(door, tmp_path, explain=explain) as scorer:
+        await scorer.score(records(1))
+    assert door.explained == [explain]
 
 
 async def test_a_record_that_kills_its_actor_fails_alone(tmp_path: Path) -> None:
