@@ -96,9 +96,9 @@ def _queues(data_types: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
             family.add_metric([data_type], float(each[key]))
         yield family
     swaps = CounterMetricFamily(
-        "repertory_swaps", "Model swaps of a serving actor", labels=("data_type",)
+        "repertory_swaps", "Model swaps of the serving actors", labels=("data_type",)
     )
     for data_type, each in data_types.items():
-        if "swaps" in each:
-            swaps.add_metric([data_type], each["swaps"])
+        actors = each.get("slots", {"": each}).values()
+        swaps.add_metric([data_type], sum(actor.get("swaps", 0) for actor in actors))
     yield swaps

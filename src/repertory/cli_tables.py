@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DIGEST_CHARACTERS = 12
 GAP = "  "
-_COLOURS = {"SERVING": "green", "REJECTED": "red"}
+_COLOURS = {"SERVING": "green", "IN_FORCE": "green", "REJECTED": "red"}
 _NUMBERS = frozenset(
     {
         *("version", "usage", "errors", "p50 ms", "p99 ms", "replays", "fallbacks"),
@@ -45,6 +45,26 @@ def show_versions(versions: list[dict[str, Any]]) -> None:
             click.secho(f"version {each['version']}: {each['reason']}", fg="red")
 
 
+def show_policies(policies: list[dict[str, Any]]) -> None:
+    """Print the versions of a data type's policy; below the table why some were rejected."""
+    header = ("version", "state", "policy", "slots", "published", "why")
+    rows = [
+        (
+            str(each["version"]),
+            each["state"],
+            each["policy"] or "-",
+            ", ".join((each["settings"] or {}).get("slots", ())) or "-",
+            moment(each["published"]),
+            each["description"],
+        )
+        for each in policies
+    ]
+    echo_table(header, rows, colours=[_COLOURS.get(each["state"]) for each in policies])
+    for each in policies:
+        if each["state"] == "REJECTED":
+            click.secho(f"policy {each['version']}: {each['reason']}", fg="red")
+
+
 def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> None:
     """Print what a node serves, and how its policies do; for what has no model, why.
 
@@ -62,7 +82,9 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     if serving:
         header = ("data type", "model", "version", "since", "usage", "errors", "p50 ms", "p99 ms")
         echo_table(header, [(name, *_state_cells(model)) for name, model in serving.items()])
-    _show_policies({name: each["policy"] for name, each in states.items() if "policy" in each})
+    _show_policies_in_force(
+        {name: each["policy"] for name, each in states.items() if "policy" in each}
+    )
     for name, model in models.items():
         if "error" in model:
             click.secho(f"{name}: {model['error']}", fg="yellow")
@@ -80,7 +102,7 @@ def _place(data_type: str, slot: str) -> str:
     return f"{data_type}/{slot}" if slot else data_type
 
 
-def _show_policies(policies: dict[str, dict[str, Any]]) -> None:
+def _show_policies_in_force(policies: dict[str, dict[str, Any]]) -> None:
     if not policies:
         return
     click.echo()

@@ -83,7 +83,14 @@ def with_policy(**slots: dict[str, Any] | RequestFailed) -> ScriptedRouter:
     """Return a router of wine with a policy, and with slots as given in place of those that serve."""
     serving = {"forest": slot_answer("forest", 3), "tree": slot_answer("tree", 4)}
     found = {**serving, "mlp": NoModel("no model serves 'wine/mlp' yet"), **slots}
-    data_types = {"wine": {"serving": True, "waiting": 0, "in_flight": 0}}
+    status = {"serving": True, "waiting": 0, "in_flight": 0}
+    data_types = {
+        "wine": {
+            **status,
+            "swaps": 2,
+            "slots": {"forest": {"swaps": 2}, "tree": {"swaps": 1}, "mlp": {}},
+        }
+    }
     return ScriptedRouter(
         {
             ("state", None): policy_answer(),

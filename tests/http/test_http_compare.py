@@ -128,3 +128,4 @@ def test_prometheus_reads_each_slots_own_model(value: Callable[..., float | None
         about = {"name": name, "sha256": "ab" * 32, "model_type": "ONNX", "node": "a"}
         info = "repertory_model_info"
         assert value(info, data_type="wine", version=version, **about) == 1
+    assert value("repertory_swaps_total", data_type="wine") == 3
