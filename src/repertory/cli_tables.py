@@ -189,7 +189,7 @@ def _state_cells(state: dict[str, Any]) -> tuple[str, ...]:
 
 def echo_table(
     header: tuple[str, ...],
-    rows: list[tuple[str, ...]],
+    rows: Sequence[tuple[str, ...]],
     *,
     colours: Sequence[str | None] | None = None,
     numbers: Collection[str] = _NUMBERS,
