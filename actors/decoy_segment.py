@@ -61,6 +61,12 @@ def read_segment(path: Path) -> Iterator[ArchivedBatch]:
             yield ArchivedBatch.FromString(body)
 
 
+def is_whole(path: Path) -> bool:
+    """Return whether nothing of a segment is damaged."""
+    content = path.read_bytes()
+    return max((end for _, end in _frames(content)), default=0) == len(content)
+
+
 def seal(path: Path) -> Path | None:
     """Cut a segment after its last whole frame and seal it. Its writer is gone, or calls this.
 

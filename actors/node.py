@@ -95,10 +95,18 @@ class Node:
             modules["streams"] = "repertory.streams.face"
             if self._embedded_broker:
                 self._start_broker(self._config.kafka.bootstrap_servers)
-        arguments = ("--config", str(self._config_path), "--node", self._node)
         for name, module in modules.items():
-            self._children[name] = Child(name, module, *arguments, logs=self._paths.logs)
-            self._children[name].start()
+            self._start_child(name, module)
+
+    def _start_child(self, name: str, module: str) -> None:
+        arguments = ("--config", str(self._config_path), "--node", self._node)
+        self._children[name] = Child(name, module, *arguments, logs=self._paths.logs)
+        self._children[name].start()
+
+    def _start_archiver(self) -> None:
+        """Start the archiver once a policy has archived something."""
+        if "archive" not in self._children and self._paths.decoy.exists():
+            self._start_child("archive", "repertory.streams.archive")
 
     def _start_broker(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -126,6 +134,7 @@ class Node:
                 answered = loop.time()
             assert client.router_pid is not None
             self._host.note_router(client.router_pid)
+            self._start_archiver()
             if await self._ask_health(client):
                 answered = loop.time()
             elif loop.time() - answered >= HUNG_SECONDS and client.router_pid is not None:

@@ -40,15 +40,21 @@ class Troubles:
         return bool(self._sentences)
 
     async def tell(
-        self, router: RouterClient, report: Callable[[], Mapping[str, Any]] = dict
+        self,
+        router: RouterClient,
+        report: Callable[[], Mapping[str, Any]] = dict,
+        *,
+        as_warnings: bool = False,
     ) -> None:
         """Tell the router, with what is to be reported besides, until cancelled.
 
-        At each change, as soon as there is a new router, and once a second.
+        At each change, as soon as there is a new router, and once a second. The node is ready in
+        spite of warnings.
         """
+        key = "warnings" if as_warnings else "troubles"
         while True:
             await router.connected.wait()
-            router.tell("report", troubles=list(self._sentences.values()), **report())
+            router.tell("report", **{key: list(self._sentences.values())}, **report())
             lost = asyncio.create_task(router.lost.wait())
             changed = asyncio.create_task(self._changed.wait())
             try:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from repertory.protos import door_pb2 as repertory_dot_protos_dot_door__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1crepertory/protos/decoy.proto\x12\trepertory\x1a\x1brepertory/protos/door.proto\"\x97\x01\n\rArchivedBatch\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x13\n\x0b\x61rchived_us\x18\x02 \x01(\x03\x12.\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1c.repertory.Envelope.Encoding\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1crepertory/protos/decoy.proto\x12\trepertory\x1a\x1brepertory/protos/door.proto\"\x97\x01\n\rArchivedBatch\x12\x11\n\tdata_type\x18\x01 \x01(\t\x12\x13\n\x0b\x61rchived_us\x18\x02 \x01(\x03\x12.\n\x08\x65ncoding\x18\x03 \x01(\x0e\x32\x1c.repertory.Envelope.Encoding\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\x0e\n\x06\x61nswer\x18\x06 \x01(\x0c\"\xf3\x02\n\x0e\x41rchivedAnswer\x12\r\n\x05\x62\x61tch\x18\x01 \x01(\t\x12\x0b\n\x03row\x18\x02 \x01(\r\x12\x0c\n\x04rows\x18\x03 \x01(\r\x12\x13\n\x0b\x61rchived_us\x18\x04 \x01(\x03\x12\x10\n\x08\x65ncoding\x18\x05 \x01(\t\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x16\n\x0epolicy_version\x18\x07 \x01(\x03\x12\r\n\x05\x61sked\x18\x08 \x03(\t\x12\x11\n\x04slot\x18\t \x01(\tH\x01\x88\x01\x01\x12\x12\n\nmodel_name\x18\n \x01(\t\x12\x15\n\rmodel_version\x18\x0b \x01(\x03\x12\x14\n\x0cmodel_sha256\x18\x0c \x01(\t\x12\x0f\n\x05value\x18\r \x01(\x01H\x00\x12\x0f\n\x05label\x18\x0e \x01(\tH\x00\x12\x0e\n\x06labels\x18\x0f \x03(\t\x12\x15\n\rprobabilities\x18\x10 \x03(\x01\x12\x12\n\nerror_code\x18\x11 \x01(\t\x12\x15\n\rerror_message\x18\x12 \x01(\tB\x08\n\x06\x61nswerB\x07\n\x05_slotb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ARCHIVEDBATCH']._serialized_start=73
   _globals['_ARCHIVEDBATCH']._serialized_end=224
+  _globals['_ARCHIVEDANSWER']._serialized_start=227
+  _globals['_ARCHIVEDANSWER']._serialized_end=598
 # @@protoc_insertion_point(module_scope)
