@@ -20,6 +20,8 @@ from repertory.protos.door_pb2 import SlotReport as SlotReportMessage
 
 PROTOBUF = Envelope.Encoding.PROTOBUF
 JSON = Envelope.Encoding.JSON
+# The subject of a SCORE that is only to see how long it takes.
+PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import orjson
 import structlog
 
 from repertory.actors.batch import (
+    PROBE,
     RecordBatch,
     ScoredColumns,
     ScoredRecords,
@@ -115,11 +116,17 @@ class RouterClient:
         return ScoredRecords(scored.model, scored.outcomes(), scored.policy)
 
     async def score_columns(
-        self, batch: RecordBatch, *, timeout: float, explain: bool = False
+        self,
+        batch: RecordBatch,
+        *,
+        timeout: float,
+        explain: bool = False,
+        probe: bool = False,
     ) -> ScoredColumns:
         """Have a batch scored, and return the outcomes by column.
 
-        With `explain`, a policy's report holds what each slot said.
+        With `explain`, a policy's report holds what each slot said. A `probe`, of a serving actor's
+        own door, does not count in its statistics.
 
         Raises a RequestFailed when the batch failed whole: UnknownDataType, NoModel, Overloaded
         (the credit for this data type is used up: nothing was sent), DeadlineExceeded after
@@ -134,6 +141,7 @@ class RouterClient:
             count=len(batch.records),
             encoding=batch.encoding,
             explain=explain,
+            subject=PROBE if probe else "",
         )
         self._in_flight[batch.data_type] = flying + 1
         try:

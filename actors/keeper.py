@@ -11,10 +11,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from repertory.actors.admission import Admission, Store
+import orjson
+
+from repertory.actors.admission import Admission
 from repertory.actors.client import RouterClient
 from repertory.actors.follower import RETRY_SECONDS, Follower
+from repertory.actors.policies.settings import make_policy, read_settings
+from repertory.actors.policy_admission import PolicyAdmission
 from repertory.actors.process import NodeProcess, run_process
+from repertory.actors.stage_hand import StageHand
+from repertory.actors.store import Store
 from repertory.actors.submission import build_descriptor
 from repertory.actors.troubles import Troubles
 from repertory.config import MEBIBYTE
@@ -28,10 +34,12 @@ from repertory.errors import (
 from repertory.journal.catalog import ModelVersion
 from repertory.journal.journal import Entry, Journal
 from repertory.journal.kafka import KafkaJournal
-from repertory.journal.lifecycle import ModelState
+from repertory.journal.lifecycle import ModelState, PolicyState
 from repertory.journal.sqlite import SqliteJournal
+from repertory.journal.versions import PolicyVersion
 from repertory.models.green_room import GreenRoom
 from repertory.models.schema import schema_of
+from repertory.protos.policy_pb2 import Policy
 
 # How soon another process's append to the SQLite journal is seen; our own wake the follower.
 FOLLOW_SECONDS = 0.25
@@ -55,7 +63,7 @@ class Keeper:
         self._opened = asyncio.Event()  # the catalog, and then
         self._appendable = asyncio.Event()  # the journal, too
         self._appends: dict[str, asyncio.Future[Entry]] = {}
-        self._waiting: dict[int, list[asyncio.Future[ModelVersion | None]]] = {}
+        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._done = 0  # position up to which entries were admitted
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,14 +88,15 @@ class Keeper:
         self._appendable.set()
         green_room = await asyncio.to_thread(GreenRoom, self._config.models, schemas)
         try:
-            admission = Admission(
-                self._config,
+            stage = StageHand(
                 self._paths,
                 self._store,
+                keep_versions=self._config.models.keep_versions,
                 green_room=green_room,
                 router=self._router,
             )
-            await self._follow(admission)
+            policies = PolicyAdmission(self._config, self._paths, self._store, stage)
+            await self._follow(Admission(self._config, self._store, stage, policies))
         finally:
             await asyncio.to_thread(green_room.close)
 
@@ -125,7 +134,7 @@ class Keeper:
         catalog = self._store.catalog
         while True:
             try:
-                model = await admission.admit(entry)
+                await admission.admit(entry)
                 await self._store.run(lambda: catalog.mark_processed(kind, entry.position))
                 break
             except JournalError as error:
@@ -135,17 +144,24 @@ class Keeper:
         self._done = entry.position
         for waiting in self._waiting.pop(entry.position, []):
             if not waiting.done():
-                waiting.set_result(model)
+                waiting.set_result(None)
 
     # --- questions
 
     async def _answer(self, subject: str, data: dict[str, Any]) -> dict[str, Any]:
-        changes = {"publish": self._publish, "retire": self._retire, "rollback": self._roll_back}
-        if subject != "versions" and subject not in changes:
-            raise InternalError(f"the keeper does not answer {subject!r}")
-        if subject == "versions":
+        changes = {
+            "publish": self._publish,
+            "retire": self._retire,
+            "rollback": self._roll_back,
+            "policy": self._set_policy,
+            "policy_rollback": self._roll_policy_back,
+        }
+        histories = {"versions": self._versions, "policies": self._policies}
+        if subject in histories:
             await self._until(self._opened)
-            return await self._versions(data)
+            return await histories[subject](data)
+        if subject not in changes:
+            raise InternalError(f"the keeper does not answer {subject!r}")
         await self._until(self._appendable)
         self._refuse_in_trouble()  # what was appended now could be lost, or wait for long
         return await changes[subject](data)
@@ -180,6 +196,9 @@ class Keeper:
         model = await self._store.run(lambda: self._store.catalog.get(data_type, version))
         if model.state not in (ModelState.RETIRED, ModelState.SERVING):
             raise InvalidRequest(f"version {version} never served: it is {model.state}")
+        policy = await self._store.run(lambda: self._store.catalog.policy_in_force(data_type))
+        if policy is not None:
+            _refuse_off_stage(model, policy)
         journal = self._store.journal
         entry = await self._append(_origin(data), lambda: journal.roll_back(data_type, version))
         return await self._finished(entry, wait=True, name=model.name)
@@ -197,6 +216,50 @@ class Keeper:
             return {"dataType": data_type, "state": ModelState.RETIRED}
         version = retired.version
         return _outcome(await self._store.run(lambda: catalog.get(data_type, version)))
+
+    async def _set_policy(self, data: dict[str, Any]) -> dict[str, Any]:
+        data_type, text = str(data.get("data_type")), str(data.get("settings") or "")
+        self._check_data_type(data_type)
+        if text:
+            settings = read_settings(text)
+            make_policy(settings)
+            text = settings.model_dump_json(by_alias=True, exclude_defaults=True)
+        policy = Policy(
+            dataType=data_type, description=str(data.get("description") or ""), settings=text
+        ).SerializeToString()
+        origin, journal = _origin(data), self._store.journal
+        entry = await self._append(
+            origin, lambda: journal.set_policy(data_type, policy, origin=origin)
+        )
+        if not await self._admitted(entry, wait=bool(data.get("wait", True))):
+            return {
+                "dataType": data_type,
+                "version": entry.position,
+                "state": PolicyState.PUBLISHED,
+            }
+        catalog, version = self._store.catalog, entry.position
+        return _policy(await self._store.run(lambda: catalog.get_policy(data_type, version)))
+
+    async def _roll_policy_back(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Publish the settings of an earlier version again: the history only grows."""
+        data_type, version = str(data.get("data_type")), data.get("version")
+        self._check_data_type(data_type)
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise InvalidRequest(f"version must be a whole number, not {version!r}")
+        catalog = self._store.catalog
+        policy = await self._store.run(lambda: catalog.get_policy(data_type, version))
+        if policy.state not in (PolicyState.IN_FORCE, PolicyState.REPLACED):
+            raise InvalidRequest(f"policy {version} never was in force: it is {policy.state}")
+        description = f"roll back to version {version}"
+        return await self._set_policy(
+            {**data, "settings": policy.settings, "description": description}
+        )
+
+    async def _policies(self, data: dict[str, Any]) -> dict[str, Any]:
+        data_type = str(data.get("data_type"))
+        self._check_data_type(data_type)
+        policies = await self._store.run(lambda: self._store.catalog.policies(data_type))
+        return {"dataType": data_type, "policies": list(map(_policy, policies))}
 
     async def _append(self, origin: str, append: Callable[[], Entry]) -> Entry:
         """Return the new entry, without its bytes; of one origin the same, if asked again."""
@@ -276,7 +339,35 @@ def _outcome(model: ModelVersion) -> dict[str, Any]:
         "sha256": model.sha256,
         "state": model.state,
         "reason": model.reason,
+        **({"slot": model.slot} if model.slot else {}),
     }
+
+
+def _policy(policy: PolicyVersion) -> dict[str, Any]:
+    settings = None
+    with contextlib.suppress(orjson.JSONDecodeError):
+        settings = orjson.loads(policy.settings) if policy.settings else None
+    return {
+        "dataType": policy.data_type,
+        "version": policy.version,
+        "policy": settings.get("policy") if isinstance(settings, dict) else None,
+        "settings": settings,
+        "state": policy.state,
+        "reason": policy.reason,
+        "description": policy.description,
+        "published": policy.published_ms,
+        "decided": policy.decided_ms,
+    }
+
+
+def _refuse_off_stage(model: ModelVersion, policy: PolicyVersion) -> None:
+    settings = read_settings(policy.settings)
+    names = (*settings.slots, *settings.shadows)
+    if settings.slots and model.name not in names:
+        raise InvalidRequest(
+            f"policy {policy.version} has no slot for version {model.version}, {model.name!r};"
+            f" it has {', '.join(names)}"
+        )
 
 
 def _version(model: ModelVersion) -> dict[str, Any]:

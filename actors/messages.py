@@ -18,22 +18,42 @@ class StartRouter:
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """What an actor of a data type is there for: a slot's model, or the policy before its slots.
+
+    The default slot has no name: a data type without a policy has this one only.
+    """
+
+    data_type: str
+    slot: str = ""
+    is_policy: bool = False
+
+    def __str__(self) -> str:
+        if self.is_policy:
+            return f"the policy of {self.data_type}"
+        return f"{self.data_type}/{self.slot}" if self.slot else self.data_type
+
+
+@dataclass(frozen=True, slots=True)
 class StartServing:
-    """Router → serving actor: begin, restoring the snapshot. Answered by the actor's door."""
+    """Router → serving or policy actor: begin. Answered by the actor's door.
+
+    A serving actor restores its snapshot first.
+    """
 
     config: ClusterConfig
     node: str
-    data_type: str
+    shard: Shard
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """Serving actor → router, which has called at its door: you are my router now.
+    """Serving or policy actor → router, which has called at its door: you are my router now.
 
-    The sender of this message is the address that the router needs for model updates.
+    The sender of this message is the address that the router needs for updates.
     """
 
-    data_type: str
+    shard: Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +72,7 @@ class StageModel:
     model_type: str
     sha256: str
     folder: str  # of the prepared model
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,7 @@ class ClearStage:
     data_type: str
     position: int
     since_ms: int
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +96,44 @@ class ModelStaged:
     data_type: str
     position: int
     since_ms: int
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StagingFailed:
     """Serving actor → router: the version of `position` could not be loaded; the old one serves."""
+
+    data_type: str
+    position: int
+    reason: str
+    slot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy:
+    """Router → policy actor: from the next batch on, decide so.
+
+    `position` is the journal position of the policy, and its version; `settings` are JSON, empty
+    for no policy: that the router keeps to itself.
+    """
+
+    data_type: str
+    position: int
+    settings: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """Policy actor → router: the policy of `position` is in force."""
+
+    data_type: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFailed:
+    """Policy actor → router: the policy of `position` cannot be; the old one is in force."""
 
     data_type: str
     position: int

@@ -8,10 +8,11 @@ import contextlib
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
-from thespian.actors import ActorAddress, ChildActorExited
+from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 
 from repertory.actors.door_actor import DoorActor, kill
 from repertory.actors.frames import PROTOCOL_VERSION
@@ -20,14 +21,20 @@ from repertory.actors.logs import set_up_logging
 from repertory.actors.messages import (
     Adopted,
     ModelStaged,
+    PolicyFailed,
+    PolicySet,
+    Shard,
     StagingFailed,
     StartRouter,
     StartServing,
 )
-from repertory.actors.router_core import RouterCore, Send, Stage
+from repertory.actors.policy_actor import PolicyActor
+from repertory.actors.policy_store import PolicyStore
+from repertory.actors.router_core import BringUp, End, Keep, RouterCore, Send, Stage
 from repertory.actors.serving import ModelServingActor
 from repertory.actors.wire import pack_address
 from repertory.config import ClusterConfig, NodePaths
+from repertory.errors import InvalidRequest
 from repertory.protos.door_pb2 import Envelope, Hello
 
 # A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
@@ -44,10 +51,10 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Serving:
-    """A serving actor, as its router sees it."""
+class _Actor:
+    """The actor of a shard, as its router sees it."""
 
-    data_type: str
+    shard: Shard
     peer: int | None = None
     address: ActorAddress | None = None  # known once it is adopted
     child: ActorAddress | None = None  # when this router created it
@@ -58,7 +65,7 @@ class _Serving:
 
 
 class RouterActor(DoorActor):
-    """Forwards batches and questions; creates, adopts and restarts the node's serving actors."""
+    """Forwards batches and questions; creates, adopts and restarts the actors of shards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +73,8 @@ class RouterActor(DoorActor):
         self._config: ClusterConfig | None = None
         self._node = ""
         self._paths: NodePaths | None = None
-        self._actors: dict[str, _Serving] = {}
+        self._actors: dict[Shard, _Actor] = {}
+        self._policies: PolicyStore | None = None
         self._resent = 0.0
 
     def control(self, message: Any, sender: ActorAddress) -> None:
@@ -74,9 +82,10 @@ class RouterActor(DoorActor):
         if isinstance(message, StartRouter):
             self._start(message)
         elif isinstance(message, Adopted):
-            self._adopted(message.data_type, sender)
-        elif isinstance(message, ModelStaged | StagingFailed) and self._core is not None:
-            self._core.staged(message)
+            self._adopted(message.shard, sender)
+        elif isinstance(message, ModelStaged | StagingFailed | PolicySet | PolicyFailed):
+            if self._core is not None:
+                self._core.staged(message)
         elif isinstance(message, ChildActorExited):
             self._child_exited(message.childAddress)
 
@@ -99,8 +108,8 @@ class RouterActor(DoorActor):
         """Expire what is late, connect to actors that come up, restart those that died."""
         assert self._core is not None
         self._core.tick()
-        for data_type, peer in self._core.stuck(STUCK_SECONDS):
-            log.error("a serving actor hangs; it is killed", data_type=data_type)
+        for shard, peer in self._core.stuck(STUCK_SECONDS):
+            log.error("an actor hangs; it is killed", shard=str(shard))
             if (pid := self.hub.pid(peer)) is not None:
                 kill(pid)
         for actor in self._actors.values():
@@ -109,8 +118,8 @@ class RouterActor(DoorActor):
         now = time.monotonic()
         if now - self._resent > RESEND_SECONDS:
             self._resent = now
-            for update in self._core.unacknowledged():
-                self._tell(update.data_type, update)
+            for stage in self._core.unacknowledged():
+                self._tell(stage.shard, stage.message)
 
     def settle(self) -> None:
         """Carry out what RouterCore decided."""
@@ -121,8 +130,16 @@ class RouterActor(DoorActor):
             match instruction:
                 case Send(peer, envelope, payload):
                     self.hub.send(peer, envelope, payload)
-                case Stage(update):
-                    self._tell(update.data_type, update)
+                case Stage(shard, message):
+                    self._tell(shard, message)
+                case BringUp(shard):
+                    self._actors[shard] = _Actor(shard)
+                    self._bring_up(self._actors[shard])
+                case End(shard):
+                    self._end(shard)
+                case Keep(message):
+                    assert self._policies is not None
+                    self._policies.save(message)
 
     def _start(self, message: StartRouter) -> None:
         if self._core is not None:
@@ -134,30 +151,51 @@ class RouterActor(DoorActor):
         self._core = RouterCore(
             message.node, uuid.uuid4().hex, message.config.data_types, reporting=reporting
         )
-        self._actors = {name: _Serving(name) for name in message.config.data_types}
-        # Actors of a router that died are still there and serve on: adopt before creating.
-        for actor in self._actors.values():
-            self._bring_up(actor)
+        self._policies = PolicyStore(self._paths.policies)
+        for policy in self._policies.load(message.config.data_types):
+            try:
+                self._core.restore(policy)
+            except InvalidRequest as error:  # of a package that is gone; the keeper will tell, too
+                log.error("a policy cannot be restored", data_type=policy.data_type, why=str(error))
+        # Actors of a router that died are still there and serve on: they are adopted.
+        self.settle()
         self.hub.listen(self._paths.router_door)
         self.start_ticking()
-        log.info("the router is up", data_types=sorted(self._actors))
+        log.info("the router is up", shards=sorted(map(str, self._actors)))
 
-    # --- bringing serving actors up
+    # --- bringing actors up, and ending them
 
-    def _bring_up(self, actor: _Serving) -> None:
-        assert self._paths is not None
+    def _bring_up(self, actor: _Actor) -> None:
+        # Adopt before creating.
         now = time.monotonic()
-        peer = self.hub.connect(self._paths.serving_door(actor.data_type))
+        peer = self.hub.connect(self._door(actor.shard))
         if peer is not None:
             actor.peer = peer
             hello = Hello(protocol=PROTOCOL_VERSION, role="router", name=self._node)
             self.hub.send(peer, Envelope(kind=Envelope.HELLO), hello.SerializeToString())
         elif now > actor.not_before and (not actor.created or now - actor.created > START_SECONDS):
             actor.created = now
-            actor.child = self.createActor(ModelServingActor)
+            kind = PolicyActor if actor.shard.is_policy else ModelServingActor
+            actor.child = self.createActor(kind)
             assert self._config is not None
-            self.send(actor.child, StartServing(self._config, self._node, actor.data_type))
-            log.info("a serving actor is started", data_type=actor.data_type)
+            self.send(actor.child, StartServing(self._config, self._node, actor.shard))
+            log.info("an actor is started", shard=str(actor.shard))
+
+    def _door(self, shard: Shard) -> Path:
+        assert self._paths is not None
+        if shard.is_policy:
+            return self._paths.policy_door(shard.data_type)
+        return self._paths.serving_door(shard.data_type, shard.slot)
+
+    def _end(self, shard: Shard) -> None:
+        actor = self._actors.pop(shard)
+        if (address := actor.address or actor.child) is not None:
+            self.send(address, ActorExitRequest())
+        elif actor.peer is not None and (pid := self.hub.pid(actor.peer)) is not None:
+            kill(pid)
+        if actor.peer is not None:
+            self.hub.disconnect(actor.peer)
+        log.info("an actor is ended; nothing needs it any more", shard=str(shard))
 
     def _welcomed(self, peer: int) -> None:
         assert self._core is not None
@@ -166,14 +204,16 @@ class RouterActor(DoorActor):
                 actor.up_since = time.monotonic()
                 adopt = Envelope(kind=Envelope.TELL, subject="adopt")
                 self.hub.send(peer, adopt, pack_address(self.myAddress))
-                self._core.serving_up(actor.data_type, peer)
+                self._core.shard_up(actor.shard, peer)
 
-    def _adopted(self, data_type: str, address: ActorAddress) -> None:
+    def _adopted(self, shard: Shard, address: ActorAddress) -> None:
         assert self._core is not None
-        self._actors[data_type].address = address
-        for update in self._core.unacknowledged():
-            if update.data_type == data_type:
-                self.send(address, update)
+        if shard not in self._actors:
+            return  # it was ended meanwhile
+        self._actors[shard].address = address
+        for stage in self._core.unacknowledged():
+            if stage.shard == shard:
+                self.send(address, stage.message)
 
     def _closed(self, peer: int, reason: str) -> None:
         for actor in self._actors.values():
@@ -183,16 +223,14 @@ class RouterActor(DoorActor):
                 # The door of one that is just dying still let us in; its successor opens its own.
                 actor.peer = None
 
-    def _lost(self, actor: _Serving, reason: str) -> None:
+    def _lost(self, actor: _Actor, reason: str) -> None:
         now = time.monotonic()
         steady = actor.up_since and now - actor.up_since > STEADY_SECONDS
         actor.backoff = FIRST_BACKOFF if steady else min(actor.backoff * 2, LAST_BACKOFF)
         actor.not_before = now + (0 if steady else actor.backoff)
         actor.peer = actor.address = actor.child = None
         actor.created = actor.up_since = 0.0
-        log.warning(
-            "a serving actor is lost; it is started again", data_type=actor.data_type, why=reason
-        )
+        log.warning("an actor is lost; it is started again", shard=str(actor.shard), why=reason)
 
     def _child_exited(self, address: ActorAddress) -> None:
         # Those with a door are seen dying at the door, in the same moment; this is for the others.
@@ -200,8 +238,8 @@ class RouterActor(DoorActor):
             if actor.child == address and actor.created and not actor.up_since:
                 self._lost(actor, "it ended before it listened")
 
-    def _tell(self, data_type: str, message: object) -> None:
-        address = self._actors[data_type].address
-        if address is not None:
+    def _tell(self, shard: Shard, message: object) -> None:
+        actor = self._actors.get(shard)
+        if actor is not None and (address := actor.address) is not None:
             with contextlib.suppress(OSError):
                 self.send(address, message)

@@ -1,9 +1,8 @@
-"""ModelServingActor: owns the serving of one data type.
+"""ModelServingActor: owns the serving of one data type, or of one of its slots.
 
 This is the shell round Stage: it owns the door and the loader's thread.
 """
 
-import fcntl
 import os
 import time
 from collections import deque
@@ -14,7 +13,8 @@ import orjson
 import structlog
 from thespian.actors import ActorAddress, ActorExitRequest
 
-from repertory.actors.batch import JSON, decode_records
+from repertory.actors.batch import JSON, PROBE, decode_records
+from repertory.actors.delay import Delay
 from repertory.actors.door_actor import DoorActor
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
 from repertory.actors.hub import Arrived, Closed, Event
@@ -24,10 +24,12 @@ from repertory.actors.messages import (
     Adopted,
     ClearStage,
     ModelStaged,
+    Shard,
     StageModel,
     StagingFailed,
     StartServing,
 )
+from repertory.actors.sole import Sole
 from repertory.actors.stage import Stage
 from repertory.actors.wire import unpack_address
 from repertory.config import NodePaths
@@ -55,8 +57,10 @@ class _Due(NamedTuple):
     records: list[bytes]
 
     @property
-    def encoding(self) -> int:
-        return self.item.frame.envelope.encoding
+    def kind(self) -> tuple[int, bool]:
+        """Return the encoding, and whether it is a probe: batches of one kind go together."""
+        envelope = self.item.frame.envelope
+        return envelope.encoding, envelope.subject == PROBE
 
 
 class ModelServingActor(DoorActor):
@@ -64,18 +68,18 @@ class ModelServingActor(DoorActor):
 
     Batches that are here at the same time go through the model together.
 
-    There is one for each data type of a node: it holds a lock for as long as it lives, so that a
+    There is one for each slot of each data type of a node: it holds a lock for as long as it lives, so that a
     router that dies at the wrong moment cannot bring up two.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._node = ""
-        self._data_type = ""
+        self._shard = Shard("")
         self._stage: Stage | None = None
         self._loader: Loader | None = None
         self._paths: NodePaths | None = None
-        self._lock: int | None = None
+        self._sole: Sole | None = None
         self._lock_until = 0.0
         self._restoring = True
         self._faults: tuple[str, ...] = ()
@@ -117,7 +121,7 @@ class ModelServingActor(DoorActor):
 
     def tick(self) -> None:
         """Take the lock, and open the door, as soon as the predecessor is gone."""
-        if self._lock is None:
+        if self._loader is None:
             self._open_door()
 
     def woken(self) -> None:
@@ -145,37 +149,33 @@ class ModelServingActor(DoorActor):
     def _start(self, message: StartServing) -> None:
         if self._stage is not None:
             return  # sent again
-        config, self._node, self._data_type = message.config, message.node, message.data_type
+        config, self._node, self._shard = message.config, message.node, message.shard
         set_up_logging(config.log_level)
-        data_type = config.data_types[self._data_type]
+        name = self._shard.data_type
+        data_type = config.data_types[name]
         self._max_batch = data_type.max_batch
-        decoder = RecordDecoder(
-            schema_of(self._data_type, data_type), load_message(data_type.message)
-        )
-        self._stage = Stage(self._data_type, decoder)
+        decoder = RecordDecoder(schema_of(name, data_type), load_message(data_type.message))
+        delay = data_type.delays.get(self._shard.slot)
+        self._stage = Stage(self._shard, decoder, delay=None if delay is None else Delay(delay))
         self._paths = NodePaths(config, self._node)
+        self._sole = Sole(self._paths.serving_door(name, self._shard.slot))
         self._lock_until = time.monotonic() + LOCK_SECONDS
         self._open_door()
         self.start_ticking()
 
     def _open_door(self) -> None:
         assert self._paths is not None
-        door = self._paths.serving_door(self._data_type)
-        lock = os.open(door.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
+        assert self._sole is not None
+        if not self._sole.taken():
             if time.monotonic() > self._lock_until:
-                log.warning("another actor serves this data type", data_type=self._data_type)
+                log.warning("another actor serves this", shard=str(self._shard))
                 self.send(self.myAddress, ActorExitRequest())
                 self._lock_until = float("inf")
             return
-        self._lock = lock
-        self._loader = Loader(self._data_type, self._paths.snapshots)
+        self._loader = Loader(self._shard.data_type, self._paths.snapshots_of(self._shard.slot))
         self.hub.watch(self._loader.fileno(), self.woken)
         self._loader.restore()
-        self.hub.listen(door)
+        self.hub.listen(self._paths.serving_door(self._shard.data_type, self._shard.slot))
 
     def _restored(self, faults: tuple[str, ...]) -> None:
         assert self._stage is not None
@@ -185,7 +185,7 @@ class ModelServingActor(DoorActor):
             log.error("a snapshot is not used; the journal is", why=fault)
         log.info(
             "restored" if self._stage.current else "no snapshot to restore",
-            data_type=self._data_type,
+            shard=str(self._shard),
             version=self._stage.current and self._stage.current.update.version,
         )
         self._empty_stage()
@@ -219,8 +219,8 @@ class ModelServingActor(DoorActor):
             self._loading = None
         if loaded.since_ms is None:  # not from a snapshot
             self._loader.save(loaded.update, since)
-            log.info("swapped", data_type=self._data_type, version=loaded.update.version)
-            self._tell_router(ModelStaged(self._data_type, loaded.update.position, since))
+            log.info("swapped", shard=str(self._shard), version=loaded.update.version)
+            self._tell_router(self._staged(loaded.update.position, since))
             self._restoring = False
             self._score_held()
         self._tell_status()
@@ -260,17 +260,18 @@ class ModelServingActor(DoorActor):
             self._stage.clear(update)
         if self._clearing == update:
             self._clearing = None
-            log.info("retired", data_type=self._data_type, position=update.position)
-            self._tell_router(ModelStaged(self._data_type, update.position, update.since_ms))
+            log.info("retired", shard=str(self._shard), position=update.position)
+            self._tell_router(self._staged(update.position, update.since_ms))
 
     def _done_already(self, position: int) -> None:
         assert self._stage is not None
-        self._tell_router(ModelStaged(self._data_type, position, self._stage.since_ms))
+        self._tell_router(self._staged(position, self._stage.since_ms))
 
     def _failed(self, update: StageModel, reason: str) -> None:
         self._loading = None
         log.warning("a version could not be loaded", version=update.version, why=reason)
-        self._tell_router(StagingFailed(self._data_type, update.position, reason))
+        shard, position = self._shard, update.position
+        self._tell_router(StagingFailed(shard.data_type, position, reason, slot=shard.slot))
         if self._restoring:  # it was to replace a broken engine
             self._restoring = False
             self._score_held()
@@ -287,6 +288,9 @@ class ModelServingActor(DoorActor):
             self._loader.close_model(current.model)
             self._loader.load(current.update)
 
+    def _staged(self, position: int, since_ms: int) -> ModelStaged:
+        return ModelStaged(self._shard.data_type, position, since_ms, slot=self._shard.slot)
+
     def _tell_router(self, fact: ModelStaged | StagingFailed) -> None:
         if self._router is not None:
             self.send(self._router, fact)
@@ -300,7 +304,7 @@ class ModelServingActor(DoorActor):
             self._greet(peer)
         elif kind == Envelope.TELL and frame.envelope.subject == "adopt":
             self._router = unpack_address(frame.payload)
-            self.send(self._router, Adopted(self._data_type))
+            self.send(self._router, Adopted(self._shard))
         elif kind in (Envelope.SCORE, Envelope.ASK):
             self._handle(_Held(peer, frame, deadline))
 
@@ -356,7 +360,8 @@ class ModelServingActor(DoorActor):
             return
         try:
             batches = [due.records for due in run]
-            replies = self._stage.score(batches, json=run[0].encoding == JSON)
+            encoding, is_probe = run[0].kind
+            replies = self._stage.score(batches, json=encoding == JSON, counts=not is_probe)
         except NoModel as error:
             self._refuse_all(run, error.code, str(error))
         except ModelBroken as error:
@@ -367,7 +372,7 @@ class ModelServingActor(DoorActor):
                 for due in run:
                     self._score([due])
                 return
-            log.exception("a batch could not be scored", data_type=self._data_type)
+            log.exception("a batch could not be scored", shard=str(self._shard))
             self._refuse_all(run, FailureCode.INTERNAL, f"{type(error).__name__}: {error}")
         else:
             for due, reply in zip(run, replies, strict=True):
@@ -395,7 +400,7 @@ def _runs(due: Iterable[_Due], most: int) -> Iterator[list[_Due]]:
     run: list[_Due] = []
     count = 0
     for each in due:
-        if run and (count + len(each.records) > most or each.encoding != run[0].encoding):
+        if run and (count + len(each.records) > most or each.kind != run[0].kind):
             yield run
             run, count = [], 0
         run.append(each)

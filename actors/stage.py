@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from repertory.actors.messages import ClearStage, StageModel
+from repertory.actors.delay import Delay
+from repertory.actors.messages import ClearStage, Shard, StageModel
 from repertory.actors.statistics import Statistics
 from repertory.errors import NoModel
 from repertory.models.model import Model, Outcomes
@@ -31,11 +32,12 @@ class OnStage:
 
 
 class Stage:
-    """The model of one data type. Used by one thread."""
+    """The model of one shard. Used by one thread. `delay` slows it down on purpose."""
 
-    def __init__(self, data_type: str, decoder: RecordDecoder) -> None:
-        self._data_type = data_type
+    def __init__(self, shard: Shard, decoder: RecordDecoder, *, delay: Delay | None = None) -> None:
+        self._shard = shard
         self._decoder = decoder
+        self._delay = delay
         self.current: OnStage | None = None
         self.cleared: ClearStage | None = None  # why nothing is on stage
         self.swaps = 0
@@ -68,8 +70,12 @@ class Stage:
         self.current, self.cleared = None, update
         return leaving
 
-    def score(self, batches: Sequence[Sequence[bytes]], *, json: bool) -> list[ScoredBatch]:
+    def score(
+        self, batches: Sequence[Sequence[bytes]], *, json: bool, counts: bool = True
+    ) -> list[ScoredBatch]:
         """Decode and score batches, together: a reply to each, with an outcome for each record.
+
+        What does not count is not in the statistics.
 
         Raises NoModel when nothing is on stage, and ModelBroken when the engine is gone.
         """
@@ -80,10 +86,13 @@ class Stage:
         columns, undecodable = self._decoder.decode(records, json=json)
         decoded = time.perf_counter_ns()
         outcomes = self.current.model.score(columns)
+        if self._delay is not None:
+            self._delay.sleep()
         # What a record that could not be decoded scored as a row of NaN means nothing.
         failures = {**outcomes.failures, **undecodable}
         end = time.perf_counter_ns()
-        self.current.statistics.count(len(records), len(failures), (end - start) / 1e6)
+        if counts:
+            self.current.statistics.count(len(records), len(failures), (end - start) / 1e6)
         replies = _cut(self.current.update, replace(outcomes, failures=failures), map(len, batches))
         for reply in replies:
             reply.decode_us, reply.score_us = (decoded - start) // 1000, (end - decoded) // 1000
@@ -95,13 +104,14 @@ class Stage:
             return None
         update = self.current.update
         return {
-            "dataType": self._data_type,
+            "dataType": self._shard.data_type,
             "name": update.name,
             "description": update.description,
             "modelType": update.model_type,
             "version": update.version,
             "sha256": update.sha256,
             "since": self.current.since_ms,
+            **({"slot": self._shard.slot} if self._shard.slot else {}),
         }
 
     def state_json(self) -> dict[str, Any]:
@@ -119,10 +129,10 @@ class Stage:
 
     def _no_model(self) -> NoModel:
         if self.cleared is None:
-            return NoModel(f"no model serves {self._data_type!r} yet; publish one")
+            return NoModel(f"no model serves {str(self._shard)!r} yet; publish one")
         moment = datetime.fromtimestamp(self.cleared.since_ms / 1000, UTC)
         return NoModel(
-            f"the model of {self._data_type!r} was retired at {moment:%Y-%m-%dT%H:%M:%SZ}"
+            f"the model of {str(self._shard)!r} was retired at {moment:%Y-%m-%dT%H:%M:%SZ}"
             f" (journal position {self.cleared.position}); publish one, or roll back"
         )
 

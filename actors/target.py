@@ -48,6 +48,11 @@ class Target:
         """Queue a job; `dispatch` hands it out."""
         self._waiting.append(job)
 
+    def hand_over(self, successor: "Target") -> None:
+        """Give what is queued to another target; what is in flight finishes here."""
+        successor._waiting.extend(self._waiting)
+        self._waiting.clear()
+
     def dispatch(self, now: float) -> Iterator[tuple[int, Job]]:
         """Yield the jobs to send now, each with the correlation id to send it under."""
         while self.peer is not None and self._waiting:

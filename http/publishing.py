@@ -48,7 +48,7 @@ class Publishing:
     async def roll_back(self, request: web.Request) -> web.Response:
         """Answer 200 when a version that served before serves again."""
         data_type = request.match_info["dataType"]
-        version = _version(await request.read())
+        version = version_of(await request.read())
         asking = ask(
             self._router, "rollback", timeout=PUBLISH_SECONDS, data_type=data_type, version=version
         )
@@ -115,7 +115,7 @@ def flag(request: web.Request, name: str, *, default: bool) -> bool:
     return _FLAGS[text.lower()]
 
 
-def _version(body: bytes) -> int:
+def version_of(body: bytes) -> int:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

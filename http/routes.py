@@ -11,6 +11,7 @@ from repertory.http.compare import Comparisons
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.in_hand import InHand
 from repertory.http.metrics import Metrics
+from repertory.http.policies import Policies
 from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
 from repertory.http.replies import json_reply
@@ -34,6 +35,7 @@ def make_app(
     endpoints = [
         *_queries(Queries(router)),
         *_models(Publishing(config, paths, router)),
+        *_policies(Policies(router)),
         Endpoint("GET", "/compare/{dataType}", Comparisons(router).compare, "how models differ"),
         Endpoint("POST", "/score/{dataType}", Scoring(config, router).score, "score records"),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
@@ -67,6 +69,17 @@ def _models(publishing: Publishing) -> list[Endpoint]:
         Endpoint(
             "POST", "/models/{dataType}/rollback", publishing.roll_back, "serve an old version"
         ),
+    ]
+
+
+def _policies(policies: Policies) -> list[Endpoint]:
+    path = "/policies/{dataType}"
+    return [
+        Endpoint("PUT", path, policies.put, "choose among several models"),
+        Endpoint("GET", path, policies.get, "the policy in force"),
+        Endpoint("DELETE", path, policies.remove, "have no policy any more"),
+        Endpoint("GET", f"{path}/versions", policies.versions, "all policies there were"),
+        Endpoint("POST", f"{path}/rollback", policies.roll_back, "put an old policy in force"),
     ]
 
 

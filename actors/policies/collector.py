@@ -1,13 +1,13 @@
 """Gathers what slots say of batches, and has the policy decide. Pure: events in, decisions out."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repertory.actors.batch import ModelRef, RecordFailed, ScoredColumns, SlotState
+from repertory.actors.batch import RecordFailed, ScoredColumns, SlotState
 from repertory.actors.policies.answers import Answers, SlotAnswer
 from repertory.actors.policies.choice import Choice, Policy
 from repertory.actors.policies.merging import merge
@@ -26,18 +26,28 @@ class Decided:
     choice: Choice | None
     failure: RecordFailed | None
     states: tuple[SlotState, ...]  # by rank
-    models: tuple[ModelRef | None, ...]  # by rank, of those that arrived
+    answers: Answers  # all that had arrived
+    failures: Mapping[int, RecordFailed]  # by rank, of those that failed
     slack_seconds: float | None
 
 
 class _Gathering:
-    __slots__ = ("answers", "asked", "count", "deadline", "failed", "missing", "rows")
+    __slots__ = (
+        *("answers", "asked", "count", "deadline", "due", "failed", "missing", "overdue"),
+        *("rows", "until"),
+    )
 
-    def __init__(self, count: int, asked: NDArray[np.bool_], deadline: float | None) -> None:
+    def __init__(
+        self, count: int, asked: NDArray[np.bool_], deadline: float | None, until: float | None
+    ) -> None:
         self.count = count
         self.asked = asked
         self.deadline = deadline
-        every: list[bool] = asked.all(axis=1).tolist()
+        self.until = until
+        # When it is decided at the latest, as far as is known.
+        self.due = until if deadline is None else deadline
+        self.overdue = False
+        every = [bool(row.all()) for row in asked]
         self.rows = [None if every[slot] else np.flatnonzero(row) for slot, row in enumerate(asked)]
         self.missing = {slot for slot, row in enumerate(asked) if row.any()}
         self.answers: dict[int, SlotAnswer] = {}
@@ -49,10 +59,13 @@ class Collector:
 
     A batch is kept until it is answered, and nothing of it after that: a slot that answers later is
     told to be late, and that is all.
+
+    A batch is decided when its deadline comes. If no record has an answer by then, it waits for the
+    first that comes, until the asker gives it up: a late answer is better than none.
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
-        self._policy = policy
+        self.policy = policy
         self._clock = clock
         self._open: dict[int, _Gathering] = {}
 
@@ -60,10 +73,19 @@ class Collector:
         return len(self._open)
 
     def begin(
-        self, number: int, count: int, asked: NDArray[np.bool_], *, deadline: float | None
+        self,
+        number: int,
+        count: int,
+        asked: NDArray[np.bool_],
+        *,
+        deadline: float | None,
+        until: float | None = None,
     ) -> None:
-        """Expect the answers to a batch; `asked` is bool[slots, records], `deadline` monotonic."""
-        self._open[number] = _Gathering(count, asked, deadline)
+        """Expect the answers to a batch; `asked` is bool[slots, records].
+
+        `deadline` is the policy's, and `until` the asker's (monotonic seconds; None: there is none).
+        """
+        self._open[number] = _Gathering(count, asked, deadline, until)
 
     def arrived(self, number: int, slot: int, columns: ScoredColumns) -> Decided | None:
         """Take what a slot says. Return the answer to the batch if that settles it."""
@@ -92,29 +114,31 @@ class Collector:
     def due(self) -> Iterable[Decided]:
         """Return the answers to batches whose time is over."""
         now = self._clock()
-        late = [n for n, each in self._open.items() if each.deadline and each.deadline <= now]
+        late = [n for n, each in self._open.items() if each.due is not None and each.due <= now]
         for number in late:
-            decided = self._decide(number, self._open[number], closing=True)
-            assert decided is not None
-            yield decided
+            gathering = self._open[number]
+            gathering.overdue = True
+            if gathering.missing and not gathering.answers and _goes_on(gathering, now):
+                gathering.due = gathering.until
+            elif (decided := self._decide(number, gathering, closing=True)) is not None:
+                yield decided
 
     def next_deadline(self) -> float | None:
         """Return when `due` has something next (monotonic seconds); None without a deadline."""
-        deadlines = [each.deadline for each in self._open.values() if each.deadline is not None]
-        return min(deadlines, default=None)
+        return min((each.due for each in self._open.values() if each.due is not None), default=None)
 
     def _decide(
         self, number: int, gathering: _Gathering, *, closing: bool = False
     ) -> Decided | None:
         waiting = np.zeros_like(gathering.asked)
-        if not closing:
+        if not gathering.overdue:
             for slot in gathering.missing:
                 waiting[slot] = gathering.asked[slot]
         slots = range(len(gathering.asked))
         arrived = tuple(gathering.answers.get(slot) for slot in slots)
         answers = Answers(gathering.count, gathering.asked, arrived, waiting)
-        choice = self._policy.choose(answers)
-        if waiting.any() and not choice.complete:
+        choice = self.policy.choose(answers)
+        if not (closing or choice.complete) and gathering.missing:
             return None
         del self._open[number]
         return self._decided(number, gathering, answers, choice)
@@ -135,9 +159,15 @@ class Collector:
             choice=choice if columns is not None else None,
             failure=failure,
             states=tuple(_state(gathering, slot) for slot in range(answers.slots)),
-            models=tuple(None if each is None else each.columns.model for each in answers.arrived),
+            answers=answers,
+            failures=gathering.failed,
             slack_seconds=slack,
         )
+
+
+def _goes_on(gathering: _Gathering, now: float) -> bool:
+    """Return whether the asker still waits, and will for longer than the policy would."""
+    return gathering.until is not None and now < gathering.until
 
 
 def _state(gathering: _Gathering, slot: int) -> SlotState:

@@ -3,6 +3,7 @@
 Entry points of the group `repertory.policies` name these functions, and those of other packages.
 """
 
+from itertools import pairwise
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -11,9 +12,10 @@ from pydantic.alias_generators import to_camel
 from repertory.actors.policies.canary import ByShare, Canary, Sticky
 from repertory.actors.policies.deadline import BestInTime
 from repertory.actors.policies.majority import Majority
-from repertory.actors.policies.quality import BestQuality, Calibration
+from repertory.actors.policies.quality import AS_STATED, BestQuality, Calibration
 from repertory.actors.policies.settings import PolicySettings
 from repertory.actors.policies.trial import Limits
+from repertory.models.names import public_name
 
 # How long majority, quality and canary wait for a slot when their settings do not say: longer than
 # a sound model needs, and short enough that one that hangs costs no answer.
@@ -40,7 +42,7 @@ class MajorityOptions(_Options):
 class Point(_Options):
     """What a stated confidence is worth."""
 
-    stated: Annotated[float, Field(ge=0)]
+    stated: Annotated[float, Field(allow_inf_nan=False)]
     right: Annotated[float, Field(ge=0, le=1)]
 
 
@@ -50,13 +52,25 @@ class QualityOptions(_Options):
     calibrations: dict[str, Annotated[list[Point], Field(min_length=1)]] = {}
     """By slot: how often it is right at each confidence that it states, both rising."""
     confidences: dict[str, str] = {}
-    """By slot: the output that is its confidence; `confidence` if it has one, or else its largest
-    probability, if not set."""
+    """By slot: the output of its model that is its confidence, on any scale. If not set, the one that
+    is called like a confidence, or else the largest probability, both 0 to 1."""
+
+    def calibration(self, slot: str) -> Calibration:
+        """Return what the confidences of a slot are worth."""
+        points = self.calibrations.get(slot)
+        if points is None:
+            return AS_STATED if slot in self.confidences else Calibration()
+        return Calibration([each.stated for each in points], [each.right for each in points])
+
+    def output(self, slot: str) -> str | None:
+        """Return the public name of the output that is a slot's confidence; None if not set."""
+        name = self.confidences.get(slot)
+        return None if name is None else public_name(name)
 
     @model_validator(mode="after")
     def _points_rise(self) -> Self:
         for slot, points in self.calibrations.items():
-            for one, next_one in zip(points, points[1:], strict=False):
+            for one, next_one in pairwise(points):
                 if next_one.stated <= one.stated or next_one.right < one.right:
                     raise ValueError(f"the calibration of {slot!r} does not rise")
         return self
@@ -132,7 +146,10 @@ def quality(settings: PolicySettings) -> BestQuality:
     for slot in (*options.calibrations, *options.confidences):
         if slot not in settings.slots:
             raise ValueError(f"options: {slot!r} is none of the slots")
-    return BestQuality([_calibration(options.calibrations.get(slot)) for slot in settings.slots])
+    return BestQuality(
+        [options.calibration(slot) for slot in settings.slots],
+        [options.output(slot) for slot in settings.slots],
+    )
 
 
 def canary(settings: PolicySettings) -> Canary:
@@ -151,12 +168,6 @@ def patience_ms(settings: PolicySettings) -> float | None:
     if settings.deadline_ms is None and settings.policy != "latest":
         return PATIENCE_MS
     return settings.deadline_ms
-
-
-def _calibration(points: list[Point] | None) -> Calibration:
-    if points is None:
-        return Calibration()
-    return Calibration([each.stated for each in points], [each.right for each in points])
 
 
 def _at_least(count: int, settings: PolicySettings) -> None:

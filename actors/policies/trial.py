@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ddsketch import DDSketch
 
@@ -97,6 +98,20 @@ class Trial:
             Verdict.PROMOTED,
             f"kept to all limits for {limits.window_seconds:g} s, over {records:,} records",
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the window holds."""
+        self._forget()
+        pieces, now = self._pieces, self._clock()
+        return {
+            "seconds": now - self._begun,
+            "records": sum(piece.records for piece in pieces),
+            "errors": sum(piece.errors for piece in pieces),
+            "compared": sum(piece.compared for piece in pieces),
+            "disagreements": sum(piece.disagreements for piece in pieces),
+            "p99": self._p99("canary"),
+            "referenceP99": self._p99("reference"),
+        }
 
     def _fault(self, records: int) -> str | None:
         limits = self._limits

@@ -13,6 +13,7 @@ from repertory.cli_dead_letters import dead_letters
 from repertory.cli_models import publish, retire, rollback, versions
 from repertory.cli_node import broker, status, up
 from repertory.cli_options import EMBEDDED_BROKER, config_option
+from repertory.cli_policy import policy
 from repertory.cli_records import replay, score
 from repertory.config import load_config
 from repertory.errors import RepertoryError
@@ -91,7 +92,19 @@ def doctor(config_path: Path) -> None:
 
 
 for command in (
-    *(up, publish, score, status, versions, rollback, retire, compare, replay, dead_letters),
+    *(
+        up,
+        publish,
+        score,
+        status,
+        versions,
+        rollback,
+        retire,
+        policy,
+        compare,
+        replay,
+        dead_letters,
+    ),
     *(broker, config, doctor),
 ):
     main.add_command(command)

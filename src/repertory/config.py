@@ -97,6 +97,19 @@ Delivery = Literal["at-least-once", "exactly-once"]
 ValueFormat = Literal["protobuf", "json"]
 
 
+class SlotDelay(_Section):
+    """Slowness on purpose, of the model in a slot."""
+
+    median_ms: float = Field(default=0.0, ge=0)
+    """Half of all batches are answered so much later, or less."""
+    sigma: float = Field(default=0.0, ge=0, le=10)
+    """How heavy the tail is: the standard deviation of the delay's logarithm; 0: none."""
+    most_ms: float = Field(default=10_000.0, ge=0)
+    """No batch is held up for longer."""
+    seed: int = 0
+    """Where the series of delays begins."""
+
+
 class DataType(_Section):
     """What a record is, and how records of this type are served."""
 
@@ -123,6 +136,9 @@ class DataType(_Section):
     """Batches that the Kafka face has scored at the same time, up to `credit`."""
     credit: int = Field(default=64, ge=1, le=4096)
     """Batches of this type that one connection may have in flight."""
+    delays: dict[str, SlotDelay] = {}
+    """For trying out policies: makes the models in slots slow on purpose (`median_ms`, `sigma`,
+    `most_ms`, `seed`)."""
 
 
 class Kafka(_Section):
@@ -293,11 +309,28 @@ class NodePaths:
         """The socket on which the router listens."""
         return self.run / "router.sock"
 
-    def serving_door(self, data_type: str) -> Path:
-        """The socket on which the serving actor of a data type listens."""
+    def serving_door(self, data_type: str, slot: str = "") -> Path:
+        """The socket on which the serving actor of a data type's slot listens."""
+        return self._socket("serving", f"{data_type}+{slot}" if slot else data_type)
+
+    def policy_door(self, data_type: str) -> Path:
+        """The socket on which the policy actor of a data type listens."""
+        return self._socket("policy", data_type)
+
+    def snapshots_of(self, slot: str) -> Path:
+        """The folder with the snapshots of all data types' slots of this name."""
+        # No name of a data type begins with a dot.
+        return self.snapshots / ".slots" / slot if slot else self.snapshots
+
+    @property
+    def policies(self) -> Path:
+        """The folder with the snapshots of policies."""
+        return self.snapshots / ".policies"
+
+    def _socket(self, kind: str, name: str) -> Path:
         # The longest name would not fit into the path of a socket.
-        name = data_type if len(data_type) <= 32 else hashlib.sha256(data_type.encode()).hexdigest()
-        return self.run / f"serving-{name[:32]}.sock"
+        short = name if len(name) <= 32 else hashlib.sha256(name.encode()).hexdigest()[:32]
+        return self.run / f"{kind}-{short}.sock"
 
     def create(self) -> None:
         """Create the folders, readable by this user only. Idempotent.

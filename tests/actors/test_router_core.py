@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from repertory.actors.frames import Frame
-from repertory.actors.messages import ClearStage, ModelStaged, StagingFailed
+from repertory.actors.messages import ClearStage, ModelStaged, Shard, StagingFailed
 from repertory.actors.router_core import RouterCore, Send, Stage
 from repertory.actors.target import FATAL_ATTEMPTS
 from repertory.config import DataType
@@ -100,7 +100,7 @@ def world() -> World:
 @pytest.fixture
 def up() -> World:
     world = World()
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     return world
 
 
@@ -197,7 +197,7 @@ def test_batches_wait_for_their_actor_and_go_in_order_when_it_comes(world: World
     world.score(1)
     world.score(2)
     assert world.out() == []
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     assert [send.payload for send in world.out()] == [b"records 1", b"records 2"]
 
 
@@ -207,7 +207,7 @@ def test_what_was_in_flight_at_a_death_is_sent_to_the_successor_in_order(up: Wor
     up.out()
     up.core.closed(ACTOR)
     up.score(3)
-    up.core.serving_up("wine", 9)
+    up.core.shard_up(Shard("wine"), 9)
     sends = up.out()
     assert [send.payload for send in sends] == [b"records 1", b"records 2", b"records 3"]
     assert {send.peer for send in sends} == {9}
@@ -217,7 +217,7 @@ def test_a_batch_at_whose_side_actors_keep_dying_is_failed(up: World) -> None:
     up.score(1)
     for peer in range(10, 10 + FATAL_ATTEMPTS - 1):
         up.core.closed(peer - 1 if peer > 10 else ACTOR)
-        up.core.serving_up("wine", peer)
+        up.core.shard_up(Shard("wine"), peer)
     up.out()
     up.core.closed(10 + FATAL_ATTEMPTS - 2)
     [send] = up.out()
@@ -229,7 +229,7 @@ def test_a_late_reply_of_a_dead_actor_is_ignored(up: World) -> None:
     up.score(1)
     [first] = up.out()
     up.core.closed(ACTOR)
-    up.core.serving_up("wine", 9)
+    up.core.shard_up(Shard("wine"), 9)
     [second] = up.out()
     up.reply(9, first)
     up.reply(ACTOR, second)
@@ -247,7 +247,7 @@ def test_a_reply_from_a_client_counts_for_nothing(up: World) -> None:
 
 
 def test_an_old_actor_that_closes_after_its_successor_came_disturbs_nothing(up: World) -> None:
-    up.core.serving_up("wine", 9)
+    up.core.shard_up(Shard("wine"), 9)
     up.core.closed(ACTOR)
     up.score(1)
     assert [send.peer for send in up.out()] == [9]
@@ -269,7 +269,7 @@ def test_a_batch_that_waited_past_its_deadline_is_answered_so(world: World) -> N
 def test_a_batch_past_its_deadline_is_not_handed_to_an_actor(world: World) -> None:
     world.score(1, ms=500)
     world.now += 0.6
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     assert [failure(send)[2] for send in world.out()] == [FailureCode.DEADLINE_EXCEEDED]
     for number in range(CREDIT):
         world.score(number)  # neither credit nor window is lost
@@ -280,7 +280,7 @@ def test_the_actor_is_told_how_much_time_is_left(world: World) -> None:
     world.score(1, ms=500)
     world.score(2)
     world.now += 0.25
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     assert [send.envelope.budget_ms for send in world.out()] == [250, 0]
 
 
@@ -289,7 +289,7 @@ def test_an_actor_that_does_not_answer_is_named(up: World) -> None:
     up.now += 59
     assert up.core.stuck(60) == []
     up.now += 2
-    assert up.core.stuck(60) == [("wine", ACTOR)]
+    assert up.core.stuck(60) == [(Shard("wine"), ACTOR)]
 
 
 # --- clients
@@ -316,7 +316,7 @@ def test_what_a_vanished_client_had_queued_is_not_scored(world: World) -> None:
     world.score(1)
     world.score(2, peer=OTHER)
     world.core.closed(FACE)
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     assert [send.payload for send in world.out()] == [b"records 2"]
 
 
@@ -328,8 +328,8 @@ def test_a_retirement_is_staged_like_a_model_and_said_again_to_each_new_actor(up
     [told] = up.out()
     assert (told.peer, answer(told)["staged"]) == (KEEPER, True)
     up.core.closed(ACTOR)
-    up.core.serving_up("wine", ACTOR + 1)
-    assert up.core.unacknowledged() == [ClearStage("wine", 7, 5)]
+    up.core.shard_up(Shard("wine"), ACTOR + 1)
+    assert up.core.unacknowledged() == [Stage(Shard("wine"), ClearStage("wine", 7, 5))]
 
 
 def test_a_model_that_fails_after_a_retirement_leaves_the_stage_empty(up: World) -> None:
@@ -340,7 +340,7 @@ def test_a_model_that_fails_after_a_retirement_leaves_the_stage_empty(up: World)
     up.core.staged(StagingFailed("wine", 8, "no"))
     up.stagings()
     up.core.closed(ACTOR)
-    up.core.serving_up("wine", ACTOR + 1)
+    up.core.shard_up(Shard("wine"), ACTOR + 1)
     assert up.stagings() == [7]
 
 
@@ -400,7 +400,7 @@ def test_health_is_ready_when_every_required_type_serves(up: World) -> None:
 
 def test_a_node_with_kafka_is_ready_when_its_face_is_well() -> None:
     world = World("streams")
-    world.core.serving_up("wine", ACTOR)
+    world.core.shard_up(Shard("wine"), ACTOR)
     world.serves(3)
     world.hello(FACE, "streams")
 
@@ -494,9 +494,9 @@ def test_a_staging_goes_to_the_actor_and_its_answer_to_the_keeper(up: World) -> 
 
 def test_a_staging_is_repeated_until_it_is_acknowledged(up: World) -> None:
     up.ask("stage", 1, peer=KEEPER, **staging(5))
-    assert [update.position for update in up.core.unacknowledged()] == [5]
+    assert [stage.message.position for stage in up.core.unacknowledged()] == [5]
     up.core.staged(ModelStaged("wine", 4, 0))  # of an older one
-    assert [update.position for update in up.core.unacknowledged()] == [5]
+    assert [stage.message.position for stage in up.core.unacknowledged()] == [5]
     up.core.staged(ModelStaged("wine", 5, 0))
     assert up.core.unacknowledged() == []
 
@@ -505,9 +505,9 @@ def test_a_new_actor_is_given_the_staging_again_and_the_keeper_is_not_told_twice
     staged: World,
 ) -> None:
     staged.core.closed(ACTOR)
-    staged.core.serving_up("wine", 9)
+    staged.core.shard_up(Shard("wine"), 9)
     assert staged.stagings() == [5]
-    assert [update.position for update in staged.core.unacknowledged()] == [5]
+    assert [stage.message.position for stage in staged.core.unacknowledged()] == [5]
     staged.core.staged(ModelStaged("wine", 5, 1234))
     assert staged.core.unacknowledged() == []
     assert staged.out() == []
@@ -521,7 +521,7 @@ def test_a_failed_staging_is_told_and_a_new_actor_gets_the_one_before_it(staged:
     assert answer(send)["reason"] == "no such file"
     staged.stagings()
     staged.core.closed(ACTOR)
-    staged.core.serving_up("wine", 9)
+    staged.core.shard_up(Shard("wine"), 9)
     assert staged.stagings() == [5]
 
 

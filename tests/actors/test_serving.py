@@ -21,6 +21,7 @@ from repertory.actors.loading import Loader
 from repertory.actors.messages import (
     ClearStage,
     ModelStaged,
+    Shard,
     StageModel,
     StagingFailed,
     StartServing,
@@ -69,7 +70,7 @@ class World:
         self.paths = NodePaths(config, "a")
         self.paths.create()
         self.actor = Actor()
-        self.actor.receiveMessage(StartServing(config, "a", "wine"), ROUTER)
+        self.actor.receiveMessage(StartServing(config, "a", Shard("wine")), ROUTER)
         self.router = socket.socket(socket.AF_UNIX)
         self.router.setblocking(False)
         self.router.connect(str(self.paths.serving_door("wine")))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from repertory.actors.batch import RecordFailed, Value, decode_columns, decode_outcomes
-from repertory.actors.messages import ClearStage, StageModel
+from repertory.actors.messages import ClearStage, Shard, StageModel
 from repertory.actors.stage import Stage
 from repertory.config import DataType
 from repertory.errors import FailureCode, NoModel
@@ -62,7 +62,7 @@ def wine(ph: float, alcohol: float) -> bytes:
 
 @pytest.fixture
 def stage() -> Stage:
-    return Stage("wine", RecordDecoder(schema_of("wine", WINE), load_message(WINE.message)))
+    return Stage(Shard("wine"), RecordDecoder(schema_of("wine", WINE), load_message(WINE.message)))
 
 
 def test_without_a_model_there_is_no_score_and_no_state(stage: Stage) -> None:

@@ -53,14 +53,17 @@ MESSAGES = [
 def test_messages_are_immutable_and_carry_neither_records_nor_models(message: Any) -> None:
     assert message.__dataclass_params__.frozen
     kinds = set(typing.get_type_hints(message).values())
-    assert kinds <= {str, int, ClusterConfig}
+    assert kinds <= {str, int, bool, ClusterConfig, messages.Shard}
 
 
 def test_there_are_messages() -> None:
     assert len(MESSAGES) >= 5
 
 
-@pytest.mark.parametrize("module", ["repertory.actors.router", "repertory.actors.serving"])
+@pytest.mark.parametrize(
+    "module",
+    ["repertory.actors.router", "repertory.actors.serving", "repertory.actors.policy_actor"],
+)
 def test_actors_import_no_engine_and_no_kafka_at_the_top(module: str) -> None:
     heavy = {"tensorflow", "jpype", "pypmml", "confluent_kafka", "onnxruntime"}
     assert imported_with(module) & heavy == set()

@@ -1,5 +1,7 @@
 """The policies, record by record, as plainly as they can be said: what the fast ones must equal."""
 
+import math
+
 from tests.actors.policies.worlds import WAITING, Cell, Said, Table
 
 from repertory.actors.policies.answers import NOBODY
@@ -38,9 +40,23 @@ def median(cells: list[Cell]) -> int:
     return min(rank for _, rank in middle)
 
 
-def surest(cells: list[Cell]) -> int:
+def sureness(cell: Said, output: str | None = None) -> float | None:
+    """Return how sure a slot says it is by the named output, or by what it has; None if it does not."""
+    beside = dict(cell.beside)
+    if output is not None:
+        stated = beside.get(output)
+    else:
+        stated = beside.get("Confidence", cell.confidence)
+    if stated is None or math.isnan(stated):
+        return None
+    return stated if output is not None else min(max(stated, 0.0), 1.0)
+
+
+def surest(cells: list[Cell], outputs: list[str | None] | None = None) -> int:
     """Return who is surest; of equals the best-ranked, and by rank if nobody says how sure."""
-    sure = [(rank, each.confidence) for rank, each in said(cells) if each.confidence is not None]
+    outputs = outputs or [None] * len(cells)
+    stated = [(rank, sureness(cell, outputs[rank])) for rank, cell in said(cells)]
+    sure = [(rank, confidence) for rank, confidence in stated if confidence is not None]
     if not sure:
         return best(cells)
     return max(sure, key=lambda pair: (pair[1], -pair[0]))[0]

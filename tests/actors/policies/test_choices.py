@@ -1,6 +1,7 @@
 """Policies choose as their plain definitions do, and never change what they chose."""
 
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -24,11 +25,24 @@ from repertory.actors.policies.canary import CANARY, REFERENCE, ByShare, Canary
 from repertory.actors.policies.choice import Policy
 from repertory.actors.policies.deadline import BestInTime
 from repertory.actors.policies.majority import Majority
-from repertory.actors.policies.quality import BestQuality, Calibration
+from repertory.actors.policies.quality import AS_STATED, BestQuality, Calibration
 
 SURE = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 LABEL = st.builds(Said, st.sampled_from(LABELS))
 SURE_LABEL = st.builds(Said, st.sampled_from(LABELS), SURE)
+BESIDE = st.sampled_from([math.nan, -3.0, 0.0, 0.5, 0.75, 1.0, 7.5])
+CONFIDENT = st.builds(
+    lambda label, probability, stated: Said(label, probability, (("Confidence", stated),)),
+    *(st.sampled_from(LABELS), SURE, BESIDE),
+)
+MARGIN = st.builds(
+    lambda label, probability, stated: Said(label, probability, (("margin", stated),)),
+    *(st.sampled_from(LABELS), st.none() | SURE, BESIDE),
+)
+SURE_VALUE = st.builds(
+    lambda value, stated, margin: Said(value, None, (("Confidence", stated), ("margin", margin))),
+    *(st.sampled_from([-1.5, 2.0]), BESIDE, BESIDE),
+)
 VALUE = st.builds(Said, st.sampled_from([-1.5, 0.0, 1.0, 2.0, 7.25]))
 A, B, C = (Said(label) for label in LABELS)
 
@@ -46,6 +60,14 @@ def fallbacks(policy: Policy, *rows: list[Cell]) -> list[bool]:
 
 def quality(slots: int) -> BestQuality:
     return BestQuality([Calibration()] * slots)
+
+
+def by_margin(slots: int) -> BestQuality:
+    return BestQuality([AS_STATED] * slots, ["margin"] * slots)
+
+
+def sure(score: str | float, **beside: float) -> Said:
+    return Said(score, None, tuple(beside.items()))
 
 
 # --- the best in time
@@ -146,6 +168,57 @@ def test_quality_is_the_surest(table: Table) -> None:
     assert slots.tolist() == [reference.surest(cells) for cells in reference.records(table)]
 
 
+@given(tables(SURE_LABEL, CONFIDENT, MARGIN, LABEL, late=False), st.data())
+def test_quality_goes_by_the_output_that_is_named_or_else_by_what_there_is(
+    table: Table, data: st.DataObject
+) -> None:
+    output = st.sampled_from([None, "margin", "Confidence"])
+    outputs = [data.draw(output) for _ in table]
+    calibrations = [Calibration() if each is None else AS_STATED for each in outputs]
+    slots = BestQuality(calibrations, outputs).choose(answers_of(table)).slots
+    due = [reference.surest(cells, outputs) for cells in reference.records(table)]
+    assert slots.tolist() == due
+
+
+@given(tables(SURE_VALUE, VALUE, late=False), st.booleans())
+def test_regressions_are_compared_by_what_they_say_beside(table: Table, named: bool) -> None:
+    policy = by_margin(len(table)) if named else quality(len(table))
+    outputs: list[str | None] = ["margin" if named else None] * len(table)
+    choice = policy.choose(answers_of(table))
+    for cells, slot, fallback in zip(
+        reference.records(table), choice.slots, choice.fallback, strict=True
+    ):
+        assert slot == reference.surest(cells, outputs)
+        stated = [reference.sureness(cell, outputs[0]) for _, cell in reference.said(cells)]
+        assert fallback == bool(stated and set(stated) == {None})
+
+
+def test_a_confidence_that_is_nan_is_silent() -> None:
+    nan = sure("a", margin=math.nan)
+    assert chosen(by_margin(2), [nan], [sure("b", margin=-5.0)]) == [1]
+    assert chosen(by_margin(2), [nan], [sure("b", margin=-math.inf)]) == [1]
+    assert fallbacks(by_margin(2), [nan], [nan]) == [True]
+
+
+def test_a_slot_whose_named_output_is_gone_does_not_speak_by_its_probabilities() -> None:
+    assert chosen(by_margin(2), [Said("a", 1.0)], [sure("b", margin=0.1)]) == [1]
+
+
+def test_a_scale_that_nobody_knows_is_waited_for() -> None:
+    table = [sure("a", margin=1e9)], [WAITING]
+    assert chosen(by_margin(2), *table) == [NOBODY]
+    assert chosen(BestQuality([AS_STATED, Calibration()], ["margin", None]), *table) == [0]
+
+
+def test_a_calibration_table_bounds_a_scale_of_its_own() -> None:
+    to_ten = Calibration(stated=(0.0, 10.0), right=(0.5, 0.9))
+    policy = BestQuality([to_ten, to_ten], ["margin", "margin"])
+    assert chosen(policy, [sure("a", margin=4.0)], [sure("b", margin=6.0)]) == [1]
+    assert chosen(policy, [sure("a", margin=12.0)], [sure("b", margin=15.0)]) == [0]
+    assert chosen(policy, [sure("a", margin=10.0)], [WAITING]) == [0]
+    assert chosen(policy, [sure("a", margin=9.0)], [WAITING]) == [NOBODY]
+
+
 def test_quality_of_slots_that_do_not_say_how_sure_they_are_goes_by_rank() -> None:
     assert chosen(quality(2), [A, FAILURE], [B, B]) == [0, 1]
     assert fallbacks(quality(2), [A, FAILURE], [B, B]) == [True, True]
@@ -197,18 +270,20 @@ POLICIES: dict[str, Callable[[int], Policy]] = {
     "best": lambda slots: BestInTime(),
     "majority": lambda slots: Majority(2),
     "quality": quality,
+    "margin": by_margin,
 }
+ANY_LABEL = st.one_of(SURE_LABEL, MARGIN)
 
 
 @pytest.mark.parametrize("name", list(POLICIES))
-@given(table=tables(SURE_LABEL), data=st.data())
+@given(table=tables(SURE_LABEL, MARGIN), data=st.data())
 def test_what_is_chosen_stays_chosen(name: str, table: Table, data: st.DataObject) -> None:
     policy = POLICIES[name](len(table))
     before = policy.choose(answers_of(table)).slots
     late = [rank for rank, row in enumerate(table) if WAITING in row]
     if late:
         rank = data.draw(st.sampled_from(late))
-        cell = st.one_of(SURE_LABEL, st.just(FAILURE))
+        cell = st.one_of(ANY_LABEL, st.just(FAILURE))
         table[rank] = data.draw(st.lists(cell, min_size=len(before), max_size=len(before)))
     after = policy.choose(answers_of(table)).slots
     for cells, old, new in zip(reference.records(table), before, after, strict=True):
@@ -223,7 +298,7 @@ def test_what_is_chosen_stays_chosen(name: str, table: Table, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", list(POLICIES))
-@given(table=tables(SURE_LABEL, late=False))
+@given(table=tables(SURE_LABEL, MARGIN, late=False))
 def test_whatever_anybody_scored_has_an_answer_in_the_end(name: str, table: Table) -> None:
     policy = POLICIES[name](len(table))
     slots = policy.choose(answers_of(table)).slots

@@ -1,0 +1,39 @@
+"""The keeper's journal and catalog."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from repertory.journal.catalog import Catalog
+from repertory.journal.journal import Journal
+
+T = TypeVar("T")
+
+
+class Store:
+    """Journal and catalog on a thread of their own: their calls block."""
+
+    def __init__(self, open_journal: Callable[[], Journal], catalog: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._open_journal = open_journal
+        self._catalog_path = catalog
+
+    async def open_catalog(self) -> None:
+        """Open the catalog. Raises JournalError."""
+        self.catalog = await self.run(lambda: Catalog(self._catalog_path))
+
+    async def open_journal(self) -> None:
+        """Open the journal. Raises JournalError."""
+        self.journal = await self.run(self._open_journal)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Call `function` on the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    async def close(self) -> None:
+        """Close both."""
+        await self.run(self.journal.close)
+        await self.run(self.catalog.close)
+        self._thread.shutdown()
