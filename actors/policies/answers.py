@@ -3,6 +3,7 @@
 Slots are numbered by rank: 0 is the one that is trusted most. Arrays are [slots, records].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repertory.actors.batch import ScoredColumns
+from repertory.models.names import is_confidence
 
 NOBODY = -1
 """Stands for a slot where none is chosen."""
@@ -99,17 +101,32 @@ class Answers:
         values[~self.good] = np.nan
         return values
 
-    @cached_property
-    def confidences(self) -> NDArray[np.float64]:
-        """The probability of the label that a slot says: float64[slots, records]; NaN if unknown."""
+    def confidences(self, outputs: Sequence[str | None]) -> NDArray[np.float64]:
+        """Return how sure slots say that they are: float64[slots, records]; NaN where one does not.
+
+        `outputs` are by rank what of a model says it: a further output, by its public name. Where
+        that is None, it is the first that is called like a confidence, or else the largest
+        probability. Who lacks the output that is named is silent.
+        """
         confidences = np.full((self.slots, self.count), np.nan)
         for slot, answer in self._answers():
-            probabilities = answer.columns.probabilities
-            if probabilities is not None and answer.columns.count:
-                own = probabilities.max(axis=1)
+            own = _confidence(answer.columns, outputs[slot])
+            if own is not None:
                 confidences[slot] = answer.spread(own, self.count, empty=np.nan)
         confidences[~self.good] = np.nan
         return confidences
 
     def _answers(self) -> list[tuple[int, SlotAnswer]]:
         return [(slot, each) for slot, each in enumerate(self.arrived) if each is not None]
+
+
+def _confidence(columns: ScoredColumns, output: str | None) -> NDArray[np.float64] | None:
+    if output is not None:
+        return columns.extras.get(output)
+    for name, extra in columns.extras.items():
+        if is_confidence(name):
+            return extra
+    if columns.probabilities is None or not columns.count:
+        return None
+    largest: NDArray[np.float64] = columns.probabilities.max(axis=1)
+    return largest

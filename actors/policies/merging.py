@@ -14,8 +14,9 @@ UNANSWERED = RecordFailed(FailureCode.DEADLINE_EXCEEDED, "no model on stage answ
 def merge(answers: Answers, choice: Choice) -> ScoredColumns:
     """Return each record's score as its chosen slot gave it. `model` is that of the best-ranked one.
 
-    A record that nobody scored has the failure of the best-ranked slot that tried it. Raises
-    ValueError when no slot answered at all.
+    A record that nobody scored has the failure of the best-ranked slot that tried it. There are the
+    extras of all slots, NaN where the chosen one has none. Raises ValueError when no slot answered
+    at all.
     """
     arrived = [(slot, each) for slot, each in enumerate(answers.arrived) if each is not None]
     if not arrived:
@@ -24,9 +25,12 @@ def merge(answers: Answers, choice: Choice) -> ScoredColumns:
     best = answers.arrived[chosen_slots[0] if chosen_slots else arrived[0][0]]
     assert best is not None
     failures = _failures(answers, choice, arrived)
+    extras = _extras(answers.count, choice, arrived)
     if not answers.classifies:
         values = np.take_along_axis(answers.values, np.maximum(choice.slots, 0)[None], axis=0)[0]
-        return ScoredColumns(best.columns.model, answers.count, values, (), None, None, failures)
+        return ScoredColumns(
+            best.columns.model, answers.count, values, (), None, None, failures, extras=extras
+        )
     labels = tuple(dict.fromkeys(label for _, each in arrived for label in each.columns.labels))
     index = {label: place for place, label in enumerate(labels)}
     chosen = np.full(answers.count, NOBODY, np.int32)
@@ -42,8 +46,27 @@ def merge(answers: Answers, choice: Choice) -> ScoredColumns:
         if probabilities is not None and columns.probabilities is not None:
             probabilities[rows[:, None], places[:-1]] = columns.probabilities[own]
     return ScoredColumns(
-        best.columns.model, answers.count, None, labels, chosen, probabilities, failures
+        best.columns.model,
+        answers.count,
+        None,
+        labels,
+        chosen,
+        probabilities,
+        failures,
+        extras=extras,
     )
+
+
+def _extras(
+    count: int, choice: Choice, arrived: list[tuple[int, SlotAnswer]]
+) -> dict[str, NDArray[np.float64]]:
+    extras: dict[str, NDArray[np.float64]] = {}
+    for slot, each in arrived:
+        if each.columns.extras:
+            rows, own = _rows_of(choice.slots == slot, each)
+            for name, extra in each.columns.extras.items():
+                extras.setdefault(name, np.full(count, np.nan))[rows] = extra[own]
+    return extras
 
 
 def _rows_of(

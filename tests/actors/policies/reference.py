@@ -43,13 +43,12 @@ def median(cells: list[Cell]) -> int:
 def sureness(cell: Said, output: str | None = None) -> float | None:
     """Return how sure a slot says it is by the named output, or by what it has; None if it does not."""
     beside = dict(cell.beside)
-    if output is not None:
-        stated = beside.get(output)
-    else:
-        stated = beside.get("Confidence", cell.confidence)
-    if stated is None or math.isnan(stated):
+    if output is None:
+        beside.setdefault("Confidence", math.nan if cell.confidence is None else cell.confidence)
+    stated = beside.get(output or "Confidence", math.nan)
+    if math.isnan(stated):
         return None
-    return stated if output is not None else min(max(stated, 0.0), 1.0)
+    return stated if output else min(max(stated, 0.0), 1.0)
 
 
 def surest(cells: list[Cell], outputs: list[str | None] | None = None) -> int:

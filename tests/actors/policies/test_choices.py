@@ -37,7 +37,7 @@ CONFIDENT = st.builds(
 )
 MARGIN = st.builds(
     lambda label, probability, stated: Said(label, probability, (("margin", stated),)),
-    *(st.sampled_from(LABELS), st.none() | SURE, BESIDE),
+    *(st.sampled_from(LABELS), SURE, BESIDE),
 )
 SURE_VALUE = st.builds(
     lambda value, stated, margin: Said(value, None, (("Confidence", stated), ("margin", margin))),
@@ -205,7 +205,7 @@ def test_a_slot_whose_named_output_is_gone_does_not_speak_by_its_probabilities()
 
 
 def test_a_scale_that_nobody_knows_is_waited_for() -> None:
-    table = [sure("a", margin=1e9)], [WAITING]
+    table: list[list[Cell]] = [[sure("a", margin=1e9)], [WAITING]]
     assert chosen(by_margin(2), *table) == [NOBODY]
     assert chosen(BestQuality([AS_STATED, Calibration()], ["margin", None]), *table) == [0]
 

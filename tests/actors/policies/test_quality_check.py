@@ -36,9 +36,9 @@ def test_an_output_that_is_named_must_be_there(name: str) -> None:
     [
         (
             MARGIN,
-            "options.confidences.mlp: the model of slot 'mlp' has no output 'sure' beside its answer;"
-            " it has: margin, score",
+            "options.confidences.mlp: the model of slot 'mlp' has no output 'sure' beside its answer",
         ),
+        (MARGIN, "no output 'sure' beside its answer; it has: margin, score"),
         (FOREST, "slot 'mlp' has no output 'sure' beside its answer; it has: none"),
     ],
 )
