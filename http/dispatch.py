@@ -2,10 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
+from dataclasses import dataclass
 
-from repertory.actors.batch import ModelRef, Outcome, RecordBatch, ScoredRecords
+from repertory.actors.batch import ModelRef, Outcome, PolicyReport, RecordBatch, ScoredRecords
 from repertory.actors.client import RouterClient
+from repertory.actors.policies.reports import (
+    RecordDecision,
+    Said,
+    Together,
+    decisions,
+    explanations,
+    together,
+)
 from repertory.config import ClusterConfig
 from repertory.errors import DeadlineExceeded, Overloaded, UnknownDataType
 from repertory.http.asking import wait_for_router
@@ -19,6 +28,31 @@ SHARE = 4
 # Soon enough to lose little, seldom enough to cost little: the router still counts a batch whose
 # client went away, until the batch is done.
 CREDIT_PAUSE = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a policy chose whose answer each record of a request gets.
+
+    `said` is what each slot said of each record, nothing unless that was asked for.
+    """
+
+    policy: Together
+    decisions: Sequence[RecordDecision]
+    said: Sequence[Sequence[Said]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One outcome for each record of a request, in order.
+
+    All are of one `model` version; or, where a policy chose (`choices`), of one version of it, and
+    then `model` is the best-ranked one that was chosen.
+    """
+
+    model: ModelRef
+    outcomes: Sequence[Outcome]
+    choices: Choices | None
 
 
 class Dispatcher:
@@ -39,34 +73,36 @@ class Dispatcher:
                 f"no data type {data_type!r} is declared in cluster.yaml; there are: {known}"
             )
 
-    async def score(self, data_type: str, body: RecordBody, *, deadline: float) -> ScoredRecords:
-        """Return one outcome for each of at least one record, in order, all of one model version.
+    async def score(
+        self, data_type: str, body: RecordBody, *, deadline: float, explain: bool = False
+    ) -> Answered:
+        """Return one outcome for each of at least one record.
 
-        1. Cut the records into batches. 2. Have them scored. 3. While the model changed in
-        between, have those scored again that another version scored than the last one: scoring is
-        pure. `deadline` is a time of the loop. Raises a RequestFailed when any batch fails whole.
+        1. Cut the records into batches. 2. Have them scored. 3. While the model, or the policy,
+        changed in between, have those scored again that another version answered than the last
+        one: scoring is pure. `deadline` is a time of the loop. With `explain`, what each slot says
+        is told, too. Raises a RequestFailed when any batch fails whole.
         """
+        request = _Request(data_type, body, deadline, explain)
         size = self._max_batch[data_type]
         batches = [slice(start, start + size) for start in range(0, len(body.items), size)]
         replies: dict[int, ScoredRecords] = {}
         due = list(range(len(batches)))
         while due:
             parts = [batches[number] for number in due]
-            replies |= zip(due, await self._several(data_type, body, parts, deadline), strict=True)
-            model = replies[due[-1]].model
-            due = [number for number, reply in replies.items() if reply.model != model]
-        return _joined(model, [replies[number] for number in range(len(batches))])
+            replies |= zip(due, await self._several(request, parts), strict=True)
+            last = _answered_by(replies[due[-1]])
+            due = [number for number, reply in replies.items() if _answered_by(reply) != last]
+        return _joined([replies[number] for number in range(len(batches))])
 
-    async def _several(
-        self, data_type: str, body: RecordBody, parts: Sequence[slice], deadline: float
-    ) -> list[ScoredRecords]:
+    async def _several(self, request: "_Request", parts: Sequence[slice]) -> list[ScoredRecords]:
         if len(parts) == 1:
-            return [await self._batch(data_type, body, parts[0], deadline)]
+            return [await self._batch(request, parts[0])]
         share = asyncio.Semaphore(SHARE)
 
         async def one(part: slice) -> ScoredRecords:
             async with share:
-                return await self._batch(data_type, body, part, deadline)
+                return await self._batch(request, part)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -75,9 +111,8 @@ class Dispatcher:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    async def _batch(
-        self, data_type: str, body: RecordBody, part: slice, deadline: float
-    ) -> ScoredRecords:
+    async def _batch(self, request: "_Request", part: slice) -> ScoredRecords:
+        data_type, body, deadline = request.data_type, request.body, request.deadline
         async with self._gates[data_type].admit(deadline):
             batch = RecordBatch(data_type, body.encoded(part), body.encoding)
             while True:
@@ -86,11 +121,19 @@ class Dispatcher:
                 if left <= 0:
                     raise DeadlineExceeded("the time allowed was over before all was scored")
                 try:
-                    return await self._router.score(batch, timeout=left)
+                    return await self._router.score(batch, timeout=left, explain=request.explain)
                 except Overloaded:
                     if left <= CREDIT_PAUSE:
                         raise
                 await asyncio.sleep(CREDIT_PAUSE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    data_type: str
+    body: RecordBody
+    deadline: float
+    explain: bool
 
 
 class CreditGate:
@@ -126,8 +169,35 @@ class CreditGate:
             self._waiting -= 1
 
 
-def _joined(model: ModelRef, replies: Sequence[ScoredRecords]) -> ScoredRecords:
+def _answered_by(reply: ScoredRecords) -> Hashable:
+    """Return what all batches of a request must have in common."""
+    if reply.policy is None:
+        return reply.model
+    return reply.policy.policy, reply.policy.version
+
+
+def _joined(replies: Sequence[ScoredRecords]) -> Answered:
     outcomes: list[Outcome] = []
     for reply in replies:
         outcomes.extend(reply.outcomes)
-    return ScoredRecords(model, outcomes)
+    choices = _choices(replies)
+    model = replies[-1].model
+    if choices is not None:
+        # The slots are by rank.
+        models = {reply.model for reply in replies}
+        model = next((s.model for s in choices.policy.slots if s.model in models), None) or model
+    return Answered(model, outcomes, choices)
+
+
+def _choices(replies: Sequence[ScoredRecords]) -> Choices | None:
+    reports: list[PolicyReport] = []
+    made: list[RecordDecision] = []
+    said: list[Sequence[Said]] = []
+    for reply in replies:
+        if reply.policy is None:
+            return None
+        reports.append(reply.policy)
+        kinds, numbers = decisions(reply.policy, len(reply.outcomes))
+        made.extend(kinds[number] for number in numbers)
+        said.extend(explanations(reply.policy, len(reply.outcomes)))
+    return Choices(together(reports), made, said)

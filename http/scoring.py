@@ -7,12 +7,14 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed
+from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed, SlotReport
 from repertory.actors.client import RouterClient
+from repertory.actors.policies.reports import RecordDecision, Together
 from repertory.config import ClusterConfig
 from repertory.errors import InvalidRequest, NoModel
 from repertory.http.asking import ask
-from repertory.http.dispatch import Dispatcher
+from repertory.http.dispatch import Answered, Dispatcher
+from repertory.http.publishing import flag
 from repertory.http.record_body import read_records
 from repertory.http.replies import json_reply
 
@@ -34,13 +36,13 @@ class Scoring:
         data_type = request.match_info["dataType"]
         self._dispatcher.check(data_type)
         seconds = seconds_allowed(request, self._http.deadline_ms / 1000)
+        explain = flag(request, "explain", default=False)
         body = read_records(await self._body(request), content_type(request))
         deadline = asyncio.get_running_loop().time() + seconds
         if not body.items:
-            return _reply(data_type, await self._model(data_type, seconds), [])
-        scored = await self._dispatcher.score(data_type, body, deadline=deadline)
-        outcomes = [outcome_json(outcome) for outcome in scored.outcomes]
-        return _reply(data_type, scored.model, outcomes)
+            return _reply(data_type, await self._model(data_type, seconds), {"results": []})
+        scored = await self._dispatcher.score(data_type, body, deadline=deadline, explain=explain)
+        return _reply(data_type, scored.model, answered_json(scored, explain=explain))
 
     async def _body(self, request: web.Request) -> bytes:
         limit = self._http.max_body_mb
@@ -61,6 +63,8 @@ class Scoring:
             state = await ask(self._router, "state", timeout=seconds, data_type=data_type)
         except NoModel:
             return None
+        if "sha256" not in state:
+            return None  # where a policy chooses, no record has no model
         return ModelRef(state["name"], state["version"], state["sha256"])
 
 
@@ -83,6 +87,21 @@ def content_type(request: web.Request) -> str:
     return request.content_type if hdrs.CONTENT_TYPE in request.headers else ""
 
 
+def answered_json(scored: Answered, *, explain: bool) -> dict[str, Any]:
+    """Return what the reply says of each record, and how a policy chose."""
+    results = [outcome_json(outcome) for outcome in scored.outcomes]
+    choices = scored.choices
+    if choices is None:
+        return {"results": results}
+    for result, decision in zip(results, choices.decisions, strict=True):
+        if "error" not in result:
+            result |= _decision_json(decision, scored.model)
+    if explain:
+        for result, said in zip(results, choices.said, strict=True):
+            result["answers"] = [_answer_json(slot, outcome) for slot, outcome in said]
+    return {"policy": _policy_json(choices.policy), "results": results}
+
+
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """Return what the reply says of one record."""
     if isinstance(outcome, RecordFailed):
@@ -94,6 +113,40 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     return {"value": outcome.value}
 
 
-def _reply(data_type: str, model: ModelRef | None, results: list[dict[str, Any]]) -> web.Response:
+def _decision_json(decision: RecordDecision, instead: ModelRef) -> dict[str, Any]:
+    model = decision.model or instead
+    return {
+        "slot": decision.slot,
+        "model": {"name": model.name, "version": model.version},
+        "fallback": decision.fallback,
+    }
+
+
+def _answer_json(slot: SlotReport, outcome: Outcome) -> dict[str, Any]:
+    version = None if slot.model is None else slot.model.version
+    return {"slot": slot.slot, "version": version, **outcome_json(outcome)}
+
+
+def _policy_json(policy: Together) -> dict[str, Any]:
+    slack = policy.slack_seconds
+    return {
+        "name": policy.policy,
+        "version": policy.version,
+        "slackMs": None if slack is None else round(slack * 1000, 3),
+        "slots": [_slot_json(each) for each in policy.slots],
+    }
+
+
+def _slot_json(slot: SlotReport) -> dict[str, Any]:
+    return {
+        "slot": slot.slot,
+        "state": slot.state,
+        "shadow": slot.shadow,
+        "model": None if slot.model is None else asdict(slot.model),
+        "reason": slot.reason,
+    }
+
+
+def _reply(data_type: str, model: ModelRef | None, answer: dict[str, Any]) -> web.Response:
     about = asdict(model) if model else None
-    return json_reply({"dataType": data_type, "model": about, "results": results})
+    return json_reply({"dataType": data_type, "model": about, **answer})
