@@ -4,7 +4,7 @@ A stage scores batches with the model on it, and swaps that model between two ba
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -142,6 +142,7 @@ def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list
     values = _little(outcomes.values, "<f8")
     chosen = _little(outcomes.chosen, "<i4")
     probabilities = _little(outcomes.probabilities, "<f8")
+    extras = [(name, _said(extra, outcomes.failures)) for name, extra in outcomes.extras.items()]
     replies, start = [], 0
     for length in lengths:
         rows = slice(start, start + length)
@@ -154,6 +155,8 @@ def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list
             chosen=chosen[rows].tobytes(),
             probabilities=probabilities[rows].tobytes(),
         )
+        for name, extra in extras:
+            reply.extras.add(name=name, values=extra[rows].tobytes())
         for index, failed in outcomes.failures.items():
             if rows.start <= index < rows.stop:
                 place = index - start
@@ -161,6 +164,13 @@ def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list
         replies.append(reply)
         start = rows.stop
     return replies
+
+
+def _said(extra: NDArray[np.float64], failures: Collection[int]) -> NDArray[np.float64]:
+    """Return what is said beside the answers, NaN where a record could not be decoded."""
+    said = extra.astype("<f8")
+    said[list(failures)] = np.nan
+    return said
 
 
 _NONE = np.empty(0)

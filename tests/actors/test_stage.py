@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,15 @@ class Classes(Adds):
         strong = (columns.features["alcohol"].astype(np.float64) > 12).astype(np.int32)
         probabilities = np.stack([1.0 - strong, strong], axis=1)
         return Outcomes(columns.count, None, ("light", "strong"), strong, probabilities)
+
+
+class Sure(Adds):
+    """A model that says how sure it is: 1 / alcohol."""
+
+    def score(self, columns: Columns) -> Outcomes:
+        """Score a batch."""
+        sure = 1 / columns.features["alcohol"].astype(np.float64)
+        return replace(super().score(columns), extras={"confidence": sure})
 
 
 def update(version: int) -> StageModel:
@@ -170,3 +180,21 @@ def test_the_state_counts_records_and_errors(stage: Stage) -> None:
     state = stage.state_json()
     assert (state["usage"], state["errors"], state["since"]) == (3, 2, 1234)
     assert 0 < state["min"] == state["max"] == state["duration"] < math.inf
+
+
+def test_what_a_model_says_beside_is_cut_like_its_answers(stage: Stage) -> None:
+    stage.swap(update(1), Sure(0))
+    first, second, empty = stage.score(
+        [[wine(3, 10)], [wine(3, 5), b"", wine(3, 4)], []], json=False
+    )
+    assert decode_columns(first, 1).extras["confidence"].tolist() == [0.1]
+    columns = decode_columns(second, 3)
+    assert list(columns.failures) == [1]
+    np.testing.assert_array_equal(columns.extras["confidence"], [0.2, np.nan, 0.25])
+    assert decode_columns(empty, 0).extras["confidence"].tolist() == []
+
+
+def test_a_model_that_says_nothing_beside_costs_no_bytes(stage: Stage) -> None:
+    stage.swap(update(1), Adds(0))
+    [reply] = stage.score([[wine(3, 10)]], json=False)
+    assert not reply.extras
