@@ -233,7 +233,13 @@ class PolicyCore:
         """Return what `/state` says of the policy."""
         policy = None if self._current is None else self._current.as_json()
         waiting = {name: len(slot.asked) for name, slot in self._slots.items()}
-        return {"node": self._node, "policy": policy, "inFlight": waiting, "held": len(self._held)}
+        return {
+            "node": self._node,
+            "policy": policy,
+            "inFlight": waiting,
+            "open": len(self._batches),
+            "held": len(self._held),
+        }
 
     def comparison_json(self) -> dict[str, Any]:
         """Return what `/compare` says."""
@@ -290,7 +296,7 @@ class PolicyCore:
                 correlation_id=correlation,
                 data_type=batch.frame.envelope.data_type,
                 count=count,
-                budget_ms=max(1, math.ceil((until - now) * 1000)),
+                budget_ms=max(1, round((until - now) * 1000)),
                 encoding=batch.frame.envelope.encoding,
             )
             self.outbox.append(Send(slot.peer, envelope, _payload(batch.frame, rows)))
