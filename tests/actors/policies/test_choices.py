@@ -204,6 +204,13 @@ def test_a_slot_whose_named_output_is_gone_does_not_speak_by_its_probabilities()
     assert chosen(by_margin(2), [Said("a", 1.0)], [sure("b", margin=0.1)]) == [1]
 
 
+def test_of_several_outputs_that_are_called_like_a_confidence_the_first_counts() -> None:
+    twice = sure("b", head_confidence=0.75, confidence=0.25)
+    assert chosen(quality(2), [Said("a", 0.5)], [twice]) == [1]
+    other = BestQuality([Calibration()] * 2, [None, "confidence"])
+    assert chosen(other, [Said("a", 0.5)], [twice]) == [0]
+
+
 def test_a_scale_that_nobody_knows_is_waited_for() -> None:
     table: list[list[Cell]] = [[sure("a", margin=1e9)], [WAITING]]
     assert chosen(by_margin(2), *table) == [NOBODY]
