@@ -1,5 +1,6 @@
 """What is told over HTTP of a data type whose answers a policy chooses."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,28 @@ def test_prometheus_reads_each_slots_own_model(value: Callable[..., float | None
         info = "repertory_model_info"
         assert value(info, data_type="wine", version=version, **about) == 1
     assert value("repertory_swaps_total", data_type="wine") == 3
+
+
+@pytest.fixture
+async def shadowed(call: Any, publish: Any, model: Any) -> AsyncIterator[Any]:
+    """Have a shadow beside a model on the shared node, which says 0.5 more; score two wines."""
+    for name, bias in (("one", 0.0), ("two", 0.5)):
+        assert (await publish(model(bias), name=name)).status == 201
+    policy = {"policy": "latest", "slots": ["one"], "shadows": ["two"]}
+    assert (await call("PUT", "/policies/wine", json=policy)).status == 200
+    yield
+    assert (await call("DELETE", "/policies/wine")).status == 200
+
+
+@pytest.mark.usefixtures("shadowed")
+async def test_a_shadow_is_compared_and_never_answers(call: Any, wine: Any) -> None:
+    scored = await call("POST", "/score/wine", json=[wine(9), wine(10)])
+    assert [each["value"] for each in scored.body["results"]] == [9, 10]
+    async with asyncio.timeout(20):  # the shadow may be the last to answer
+        while not (pair := (await call("GET", "/compare/wine")).body["pairs"][0])["records"]:
+            pass
+    assert (pair["slots"], pair["records"], pair["agreements"]) == (["one", "two"], 2, 0)
+    assert pair["differences"]["signedMean"] == 0.5
+    state = (await call("GET", "/state/wine")).body
+    assert state["policy"]["choices"] == {"one": 2}
+    assert {name: each["usage"] for name, each in state["slots"].items()} == {"one": 2, "two": 2}
