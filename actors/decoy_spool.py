@@ -98,7 +98,7 @@ class DecoySpool:
             answer=entry.answer,
         ).SerializeToString()
         try:
-            kept = self._has_room(len(batch)) and self._write(batch)
+            kept = self._has_room(len(batch)) and self._write(batch, entry.archived_us)
         except OSError as error:
             self._refuse(error)
             kept = False
@@ -141,9 +141,9 @@ class DecoySpool:
         with contextlib.suppress(OSError):
             self._others = max(held_bytes(self._folder) - self._size, 0)
 
-    def _write(self, batch: bytes) -> bool:
+    def _write(self, batch: bytes, now_us: int) -> bool:
         if self._file is None:
-            self._open()
+            self._open(now_us)
         assert self._file is not None
         parts = frame(batch)
         wanted = sum(map(len, parts))
@@ -159,10 +159,10 @@ class DecoySpool:
         self._size += wanted
         return True
 
-    def _open(self) -> None:
+    def _open(self, now_us: int) -> None:
         """Begin a segment, locked, so that whoever seals what is left behind leaves it alone."""
         while self._file is None:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
+            self._last = max(self._last + 1, now_us)
             path = self._folder / (name(self._last) + OPEN)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             handle = os.open(path, flags, 0o600)

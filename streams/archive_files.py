@@ -19,8 +19,9 @@ from repertory.actors.decoy_rows import COLUMNS, Rows
 from repertory.streams.archive_place import ArchiveFailed, Piece
 
 ENDING = ".parquet"
-# A segment is sealed a few seconds after it was begun; an actor that is held up does it later.
-LONGEST_SEGMENT = timedelta(hours=1)
+# A segment is sealed a few seconds after it was begun, or later by an actor that is held up; and
+# clocks are set.
+SLACK_US = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,7 +64,7 @@ class FileArchive:
 
     def pieces(self, data_type: str, *, since_us: int = 0, until_us: int) -> list[str]:
         """Return the paths of the files that may hold inputs of a time, the oldest first."""
-        first = _day(max(0, since_us - LONGEST_SEGMENT // timedelta(microseconds=1)))
+        first = _day(max(0, since_us - SLACK_US))
         with self._told():
             folder = f"{self._root}/{data_type}"
             self._files.invalidate_cache()
@@ -77,7 +78,7 @@ class FileArchive:
                 for path in self._files.ls(day, detail=False)
                 if _name(path).endswith(ENDING) and not _name(path).startswith(".")
             ]
-        return sorted((path for path in found if _number(path) <= until_us), key=_number)
+        return sorted((path for path in found if _number(path) - SLACK_US <= until_us), key=_number)
 
     def read_piece(self, path: str, *, since_us: int, until_us: int) -> Rows:
         """Return the inputs of a time in a file."""

@@ -16,7 +16,7 @@ class ArchiveFailed(RepertoryError):
 class Piece:
     """A segment of a node's spool, there or in the archive. Pieces sort by their age."""
 
-    number: int  # microseconds of the epoch when it was begun; no input in it is older
+    number: int  # microseconds of the epoch when it was begun
     node: str
     data_type: str
 

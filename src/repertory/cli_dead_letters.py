@@ -3,11 +3,9 @@
 import asyncio
 import heapq
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from repertory.cli_options import (
     EMBEDDED_BROKER,
     config_option,
     json_option,
+    moment_ms,
     print_json,
     say,
     until_signalled,
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
     from repertory.streams.dead_letters import DeadLetter
 
 MOST_REFUSED = 20  # of the letters that cannot be replayed, shown one by one
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-def _moment(text: str) -> int:
-    """Return a moment in milliseconds: how long ago (`90s`, `15m`, …), or one in ISO 8601."""
-    if ago := re.fullmatch(r"(\d{1,9})([smhdw])", text):
-        return int((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 1000)
-    try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(
-            f"{text!r} is neither a time such as 90s, 15m, 1h, 2d, 1w nor a moment such as"
-            " 2026-11-23T07:00"
-        ) from error
 
 
 def _id(text: str) -> tuple[int, int]:
@@ -62,7 +47,7 @@ def _choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--since",
             "since_ms",
-            type=_moment,
+            type=moment_ms,
             metavar="TIME",
             help="Only what failed since: 15m, 1h, 2d, …",
         ),

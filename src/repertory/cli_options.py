@@ -1,9 +1,12 @@
 """What the commands share: options, output, and how they end on a signal."""
 
 import asyncio
+import re
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +17,7 @@ from rich.console import Console
 EMBEDDED_BROKER = "127.0.0.1:9092"
 
 T = TypeVar("T")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @contextmanager
@@ -40,6 +44,19 @@ async def until_signalled(body: Callable[[asyncio.Event], Awaitable[T]]) -> T:
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     return await body(stop)
+
+
+def moment_ms(text: str) -> int:
+    """Return a moment in milliseconds: how long ago (`90s`, `15m`, …), or one in ISO 8601."""
+    if ago := re.fullmatch(r"(\d{1,9})([smhdw])", text):
+        return int((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 1000)
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(
+            f"{text!r} is neither a time such as 90s, 15m, 1h, 2d, 1w nor a moment such as"
+            " 2026-11-23T07:00"
+        ) from error
 
 
 def _node_url(_: click.Context, __: click.Parameter, value: str) -> str:

@@ -5,19 +5,21 @@ import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from repertory.cli_options import (
     EMBEDDED_BROKER,
     config_option,
+    moment_ms,
     until_signalled,
     url_option,
 )
@@ -93,39 +95,81 @@ def _number(value: Any) -> Any:
         return value
 
 
-@click.command(short_help="Send the rows of a file to Kafka as records, at a steady rate.")
+@click.command(short_help="Replay a file to Kafka, or what a decoy archived with any version.")
 @config_option
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--data-type", help="What the records are; may be left out if there is only one.")
-@click.option("--topic", help="Topic to send to; the data type's first if absent.")
+@click.argument("source", metavar="FILE|DATA_TYPE")
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(["file", "decoy"]),
+    default="file",
+    show_default=True,
+    help="Where the records are: in FILE, or in the archive of the decoys of DATA_TYPE.",
+)
+@click.option(
+    "--data-type", help="File: what the records are; may be left out if there is only one."
+)
+@click.option("--topic", help="File: topic to send to; the data type's first if absent.")
 @click.option(
     "--kafka",
     "brokers",
     metavar="HOST:PORT",
-    help=f"Brokers; those of cluster.yaml, or else {EMBEDDED_BROKER}, if absent.",
+    help=f"File: brokers; those of cluster.yaml, or else {EMBEDDED_BROKER}, if absent.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="NUMBER",
-    help="Records a second; as fast as possible if absent.",
+    help="File: records a second; as fast as possible if absent.",
 )
-@click.option("--key", help="Column that gives the key; the row's number if absent.")
+@click.option("--key", help="File: column that gives the key; the row's number if absent.")
 @click.option(
     "--ignore",
     multiple=True,
     metavar="COLUMN",
     default=("quality",),
     show_default=True,
-    help="Column to leave out; can be said several times.",
+    help="File: column to leave out; can be said several times.",
 )
-@click.option("--loop", is_flag=True, help="Begin again at the end, until Ctrl-C.")
+@click.option("--loop", is_flag=True, help="File: begin again at the end, until Ctrl-C.")
+@click.option(
+    "--as-of",
+    "as_of_ms",
+    type=moment_ms,
+    metavar="TIME",
+    help="Decoy: only what was archived until then: 2026-11-23T07:00, 1h ago, …",
+)
+@click.option(
+    "--since",
+    "since_ms",
+    type=moment_ms,
+    metavar="TIME",
+    help="Decoy: only what was archived since: 15m, 1h, 2d, …",
+)
+@click.option(
+    "--model",
+    metavar="NAME@VERSION",
+    help="Decoy: the version that scores; for each input the one that answered it, if absent.",
+)
+@click.option(
+    "--against",
+    metavar="NAME@VERSION",
+    default="answers",
+    help="Decoy: compare with this version, and not with what was answered then.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Decoy: stop after so many inputs, or a few more."
+)
+@click.option("--node", help="Decoy: whose models and spool are used; the first node's if absent.")
+@click.option("--json", "as_json", is_flag=True, help="Decoy: print JSON, for programs.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.pass_context
 def replay(
+    context: click.Context,
+    /,
     config_path: Path,
-    data_type: str | None,
-    topic: str | None,
-    brokers: str | None,
+    source: str,
+    origin: str,
     quiet: bool,
     **what: Any,
 ) -> None:
@@ -133,25 +177,63 @@ def replay(
 
     FILE is CSV with a header, JSON lines or Parquet. Its columns are fields of the data type's
     message.
+
+    With --from decoy, score the archived inputs of DATA_TYPE again, and compare. Without --model
+    each is scored by the version that answered it, and must get the same answer: the exit code is 1
+    when one does not.
     """
+    _refuse_strangers(context, _DECOY_OPTIONS if origin == "file" else _FILE_OPTIONS, origin)
+    bar = _progress_bar(disable=quiet)
+    if origin == "decoy":
+        from repertory.cli_decoy import Wanted, replay_decoy
+
+        wanted = Wanted(source, **{name: what[name] for name in _DECOY_OPTIONS})
+        replay_decoy(config_path, wanted, bar)
+        return
+    if not Path(source).is_file():
+        raise click.UsageError(f"{source!r} is no file; with --from decoy it is a data type")
+    wanted_options = {name: what[name] for name in _FILE_OPTIONS}
+    _replay_file(load_config(config_path), Path(source), bar, **wanted_options)
+
+
+_FILE_OPTIONS = ("data_type", "topic", "brokers", "rate", "key", "ignore", "loop")
+_DECOY_OPTIONS = ("as_of_ms", "since_ms", "model", "against", "limit", "node", "as_json")
+
+
+def _refuse_strangers(context: click.Context, names: Sequence[str], origin: str) -> None:
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if option.name in names and given:
+            raise click.UsageError(f"{option.opts[0]} does not go with --from {origin}")
+
+
+def _replay_file(
+    config: ClusterConfig,
+    file: Path,
+    progress: Progress,
+    *,
+    data_type: str | None,
+    topic: str | None,
+    brokers: str | None,
+    **what: Any,
+) -> None:
     from repertory.streams.replay import Progress as Counts
     from repertory.streams.replay import Replay
     from repertory.streams.replay import replay as send
 
-    found = load_config(config_path)
-    data_type = data_type or _only_data_type(found)
-    topic = topic or _first_topic(found, data_type)
-    servers = brokers or found.kafka.bootstrap_servers or EMBEDDED_BROKER
-    kafka = found.kafka.model_copy(update={"bootstrap_servers": servers})
-    with _progress_bar(disable=quiet) as bar:
+    data_type = data_type or _only_data_type(config)
+    topic = topic or _first_topic(config, data_type)
+    servers = brokers or config.kafka.bootstrap_servers or EMBEDDED_BROKER
+    kafka = config.kafka.model_copy(update={"bootstrap_servers": servers})
+    with progress as bar:
         task = bar.add_task(f"to {topic}", total=None)
 
         def show(counts: Counts) -> None:
             bar.update(task, completed=counts.acknowledged, total=counts.total)
 
         async def body(stop: asyncio.Event) -> Counts:
-            wanted = Replay(data_type=data_type, topic=topic, **what)
-            declared = found.data_types[data_type]
+            wanted = Replay(file=file, data_type=data_type, topic=topic, **what)
+            declared = config.data_types[data_type]
             return await send(wanted, kafka=kafka, data_type=declared, progress=show, stop=stop)
 
         try:
