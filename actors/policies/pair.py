@@ -13,6 +13,10 @@ MOST_LABELS = 100
 """So many labels a side are counted by name; further ones together, as OTHERS."""
 OTHERS = "…"
 
+# Of a batch with more probabilities than this a side, evenly spread records stand for all: a policy
+# must not be late because of models that know a thousand labels.
+MOST_PROBABILITIES = 2**16
+
 MINUTES = 60
 """For so long, disagreements are kept by minute."""
 RECENT_MINUTES = 5
@@ -89,6 +93,7 @@ class Pair:
         if one.columns.probabilities is None or two.columns.probabilities is None:
             return
         labels = tuple(dict.fromkeys(one.columns.labels + two.columns.labels))
+        rows = rows[:: 1 + rows.size * len(labels) // MOST_PROBABILITIES]
         apart = np.abs(_by_label(one, labels, rows, count) - _by_label(two, labels, rows, count))
         self._probabilities.add(apart.sum(axis=1) / 2)
 
@@ -170,8 +175,9 @@ def _by_label(
     given = columns.probabilities if own.size == columns.count else columns.probabilities[own]
     if labels == columns.labels:
         return given
+    numbers = {label: number for number, label in enumerate(labels)}
     whole = np.zeros((own.size, len(labels)))
-    whole[:, [labels.index(label) for label in columns.labels]] = given
+    whole[:, [numbers[label] for label in columns.labels]] = given
     return whole
 
 

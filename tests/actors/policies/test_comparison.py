@@ -283,6 +283,21 @@ def test_models_may_know_different_labels_in_any_order(world: World) -> None:
     assert pair["differences"]["mean"] == pytest.approx((0.3 + 1) / 2)
 
 
+def test_of_very_many_probabilities_a_part_stands_for_all(world: World) -> None:
+    rows, labels = 1024, tuple(map(str, range(1000)))
+    chosen, model = np.zeros(rows, np.int32), ModelRef("m", 1, "")
+    one, other = np.zeros((2, rows, len(labels)))
+    one[:, 0] = 1
+    other[:, 0], other[:, 1] = 0.75, 0.25
+    world.comparison.begin(1, rows, everybody(rows))
+    for slot, probabilities in enumerate((one, other, other)):
+        columns = ScoredColumns(model, rows, None, labels, chosen, probabilities, {})
+        world.comparison.arrived(1, slot, columns, None)
+    pair = world.pair()
+    assert (pair["records"], pair["agreements"]) == (rows, rows)
+    assert pair["differences"]["mean"] == pair["differences"]["max"] == 0.25
+
+
 def test_too_many_labels_are_counted_together(world: World) -> None:
     for number in range(MOST_LABELS + 20):
         world.play([[Said(f"l{number}")], [Said("a")], [NOT_ASKED]])
