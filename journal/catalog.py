@@ -1,162 +1,77 @@
-"""The catalog: what became of each model version, kept by the keeper process of a node.
+"""The catalog: what became of each model and policy version, kept by the keeper process of a node.
 
 It can be rebuilt from the journal, except for the times and the reasons.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from repertory.errors import JournalError, NotFound
-from repertory.journal.clock import epoch_ms
-from repertory.journal.database import Database, Schema
-from repertory.journal.lifecycle import ModelState, check_transition
-
-_SCHEMA = Schema(
-    kind="catalog",
-    application_id=0x52504354,  # RPCT
-    steps=(
-        (
-            """CREATE TABLE versions (
-                data_type TEXT NOT NULL,
-                version INTEGER NOT NULL,
-                name TEXT NOT NULL,
-                description TEXT NOT NULL,
-                model_type TEXT NOT NULL,
-                sha256 TEXT NOT NULL,
-                published_ms INTEGER NOT NULL,
-                origin TEXT,
-                state TEXT NOT NULL,
-                PRIMARY KEY (data_type, version)
-            ) WITHOUT ROWID""",
-            "CREATE UNIQUE INDEX one_serving ON versions (data_type) WHERE state = 'SERVING'",
-            """CREATE TABLE steps (
-                step INTEGER PRIMARY KEY,
-                data_type TEXT NOT NULL,
-                version INTEGER NOT NULL,
-                state TEXT NOT NULL,
-                at_ms INTEGER NOT NULL,
-                reason TEXT NOT NULL,
-                FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
-            )""",
-            "CREATE INDEX steps_of_version ON steps (data_type, version, step)",
-            """CREATE TABLE stage (
-                data_type TEXT PRIMARY KEY,
-                version INTEGER NOT NULL,
-                position INTEGER NOT NULL,
-                FOREIGN KEY (data_type, version) REFERENCES versions (data_type, version)
-            )""",
-            "CREATE TABLE processed (journal TEXT PRIMARY KEY, position INTEGER NOT NULL)",
-        ),
-        (
-            """CREATE TABLE retirements (
-                data_type TEXT PRIMARY KEY,
-                position INTEGER NOT NULL,
-                at_ms INTEGER NOT NULL,
-                version INTEGER
-            )""",
-        ),
-    ),
+from repertory.errors import JournalError
+from repertory.journal.catalog_tables import (
+    COLUMNS,
+    SCHEMA,
+    find_model,
+    get_model,
+    models_where,
+    retirement_of,
+    serving_models,
+    stage_of,
+    title,
 )
-_NO_VERSION = 2**63  # what SQLite cannot hold
-_COLUMNS = "data_type, version, name, description, model_type, sha256, published_ms, origin, state"
+from repertory.journal.clock import epoch_ms
+from repertory.journal.database import Database
+from repertory.journal.lifecycle import ModelState, PolicyState, check_transition
+from repertory.journal.policy_history import PolicyHistory
+from repertory.journal.versions import (
+    DEFAULT_SLOT,
+    ModelVersion,
+    OnStage,
+    PolicyVersion,
+    Retirement,
+    Step,
+)
+
+__all__ = [
+    "DEFAULT_SLOT",
+    "Catalog",
+    "ModelState",
+    "ModelVersion",
+    "OnStage",
+    "PolicyState",
+    "PolicyVersion",
+    "Retirement",
+    "Step",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A model version came to `state`; the reason is empty where none is needed."""
-
-    state: ModelState
-    at_ms: int
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A model version and its life so far. Times are milliseconds since the epoch."""
-
-    data_type: str
-    version: int
-    name: str
-    description: str
-    model_type: str
-    sha256: str
-    published_ms: int
-    origin: str | None = None
-    state: ModelState = ModelState.PUBLISHED
-    history: tuple[Step, ...] = ()
-
-    @property
-    def reason(self) -> str:
-        """Why it is in its state."""
-        return self.history[-1].reason if self.history else ""
-
-    @property
-    def serving_since_ms(self) -> int | None:
-        """When it last went on stage."""
-        return self._last(ModelState.SERVING)
-
-    @property
-    def retired_ms(self) -> int | None:
-        """When it last left the stage."""
-        return self._last(ModelState.RETIRED)
-
-    def _last(self, state: ModelState) -> int | None:
-        times = (step.at_ms for step in reversed(self.history) if step.state is state)
-        return next(times, None)
-
-
-@dataclass(frozen=True, slots=True)
-class OnStage:
-    """The version that should serve a data type, and the journal position that put it there."""
-
-    data_type: str
-    version: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retirement:
-    """No version should serve a data type: since when, and which journal position says so.
-
-    `version` is the one that served until then; None when none did.
-    """
-
-    data_type: str
-    position: int
-    at_ms: int
-    version: int | None
-
-
-class Catalog:
+class Catalog(PolicyHistory):
     """The catalog in the file at `path`, which is created when missing; its folder must exist.
 
     Each call is one transaction, on the disk when it returns. Everything may raise JournalError.
     """
 
     def __init__(self, path: Path, clock: Callable[[], int] = epoch_ms) -> None:
-        self._database = Database(path, _SCHEMA)
-        self._clock = clock
+        super().__init__(Database(path, SCHEMA), clock)
 
     def record(self, model: ModelVersion) -> ModelVersion:
-        """Enter a version that was just published (its state and history are not looked at).
+        """Enter a version that was just published (state, history and slot are not looked at).
 
         Idempotent; what is recorded is returned. Raises JournalError when that version is already
         there with other content.
         """
         with self._database.transaction() as connection:
-            present = _find(connection, model.data_type, model.version)
+            present = find_model(connection, model.data_type, model.version)
             if present is None:
                 self._insert(connection, model)
             elif present.sha256 != model.sha256:
                 raise JournalError(
-                    f"{self._database.path}: {_title(model)} has digest {present.sha256}, and in"
+                    f"{self._database.path}: {title(model)} has digest {present.sha256}, and in"
                     f" the journal {model.sha256}: this is the catalog of another journal; move it"
                     " away"
                 )
-            return _get(connection, model.data_type, model.version)
+            return get_model(connection, model.data_type, model.version)
 
     def move(
         self,
@@ -164,83 +79,142 @@ class Catalog:
         version: int,
         state: ModelState,
         *,
+        slot: str | None = None,
         reason: str = "",
         at_ms: int | None = None,
     ) -> ModelVersion:
-        """Take a version to a state, and return it.
+        """Take a version to a state, and return it. Nothing happens when it is there already.
 
-        `at_ms` is when it came there, if that was not just now. Nothing happens when it is there already. The version that served until now is retired in
-        the same transaction when another one goes to SERVING. Raises IllegalTransition, and
-        NotFound when there is no such version.
+        `at_ms` is when it came there, if that was not just now. `slot` is where it is to serve, by
+        default where it last did; it counts for SERVING only. The version that served that slot
+        until now is retired in the same transaction. One that serves another slot leaves that and
+        comes to this one. Raises IllegalTransition, and NotFound when there is no such version.
         """
         with self._database.transaction() as connection:
-            model = _get(connection, data_type, version)
-            if model.state is state:
+            model = get_model(connection, data_type, version)
+            if state is not ModelState.SERVING or slot is None:
+                slot = model.slot
+            if model.state is state and model.slot == slot:
                 return model
-            check_transition(_title(model), model.state, state)
             at_ms = self._clock() if at_ms is None else at_ms
+            if model.state is state:
+                reason = reason or f"in slot {slot!r}"
+            else:
+                check_transition(title(model), model.state, state)
             if state is ModelState.SERVING:
-                self._retire_former(connection, model, at_ms)
-            self._step(connection, model, Step(state, at_ms, reason))
-            return _get(connection, data_type, version)
+                self._retire_former(connection, replace(model, slot=slot), at_ms)
+            self._step(connection, replace(model, slot=slot), Step(state, at_ms, reason))
+            return get_model(connection, data_type, version)
 
     def get(self, data_type: str, version: int) -> ModelVersion:
         """Return a version. Raises NotFound."""
         with self._database.reading() as connection:
-            return _get(connection, data_type, version)
+            return get_model(connection, data_type, version)
 
     def versions(self, data_type: str, *, limit: int = -1) -> Sequence[ModelVersion]:
         """Return the versions of a data type, the newest first; all, or at most `limit`."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM versions WHERE data_type = ?"
-                " ORDER BY version DESC LIMIT ?",
-                (data_type, limit),
-            ).fetchall()
-            return [_model(connection, row) for row in rows]
+            where = "data_type = ? ORDER BY version DESC LIMIT ?"
+            return models_where(connection, where, data_type, limit)
 
-    def serving(self, data_type: str) -> ModelVersion | None:
-        """Return the version that serves, or served when the node stopped."""
+    def newest(self, data_type: str, name: str) -> ModelVersion | None:
+        """Return the version of this name that a policy means, or None when none can serve.
+
+        Of those that are WARM, SERVING or RETIRED it is the one that the journal spoke of last:
+        each counts from its own entry, or from the last one that put it on stage. So that is the
+        newest one, unless an older one was put back by a roll back that came after the newest.
+        """
         with self._database.reading() as connection:
-            return _serving(connection, data_type)
+            found = models_where(
+                connection,
+                "data_type = ? AND name = ? AND state IN ('WARM', 'SERVING', 'RETIRED')"
+                " ORDER BY max(version, staged) DESC, version DESC LIMIT 1",
+                data_type,
+                name,
+            )
+        return found[0] if found else None
 
-    def put_on_stage(self, data_type: str, version: int, *, position: int) -> OnStage | Retirement:
-        """Note that the entry at `position` wants `version` on stage; return what should be there.
+    def serving(self, data_type: str, slot: str = DEFAULT_SLOT) -> ModelVersion | None:
+        """Return the version that serves a slot, or served it when the node stopped."""
+        models = self.all_serving(data_type)
+        return next((model for model in models if model.slot == slot), None)
 
-        Idempotent: an entry before the one that was noted last changes nothing. Raises NotFound
-        when there is no such version.
+    def all_serving(self, data_type: str) -> Sequence[ModelVersion]:
+        """Return what serves a data type, in the order of the slots' names."""
+        with self._database.reading() as connection:
+            return serving_models(connection, data_type)
+
+    def put_on_stage(
+        self, data_type: str, version: int, *, position: int, slot: str = DEFAULT_SLOT
+    ) -> OnStage | Retirement:
+        """Note that the entry at `position` wants `version` in a slot; return what should be there.
+
+        Idempotent: an entry before the one that was noted last for this slot changes nothing. A
+        retirement before it is over. Other slots stay as they are, even one that `version` is in:
+        see `clear_slots`. Raises NotFound when there is no such version.
         """
         with self._database.transaction() as connection:
-            _get(connection, data_type, version)
-            retired = _retirement(connection, data_type)
+            get_model(connection, data_type, version)
+            retired = retirement_of(connection, data_type)
             if retired is not None and retired.position > position:
                 return retired
             connection.execute("DELETE FROM retirements WHERE data_type = ?", (data_type,))
+            values = {"data_type": data_type, "slot": slot, "version": version, "at": position}
             connection.execute(
-                "INSERT INTO stage VALUES (:data_type, :version, :position) ON CONFLICT DO UPDATE"
-                " SET version = :version, position = :position WHERE position < :position",
-                {"data_type": data_type, "version": version, "position": position},
+                "INSERT INTO stage (data_type, slot, version, position)"
+                " VALUES (:data_type, :slot, :version, :at) ON CONFLICT DO UPDATE"
+                " SET version = :version, position = :at WHERE position < :at",
+                values,
             )
-            ((version, position),) = connection.execute(
-                "SELECT version, position FROM stage WHERE data_type = ?", (data_type,)
+            connection.execute(
+                "UPDATE versions SET staged = max(staged, :at)"
+                " WHERE data_type = :data_type AND version = :version",
+                values,
             )
-        return OnStage(data_type, version, position)
+            return next(one for one in stage_of(connection, data_type) if one.slot == slot)
 
-    def on_stage(self, data_type: str) -> OnStage | None:
-        """Return the version that should serve, or None when none should."""
-        rows = self._database.rows(
-            "SELECT data_type, version, position FROM stage WHERE data_type = ?", (data_type,)
-        )
-        return OnStage(*rows[0]) if rows else None
+    def on_stage(self, data_type: str, slot: str = DEFAULT_SLOT) -> OnStage | None:
+        """Return the version that should serve a slot, or None when none should."""
+        return next((one for one in self.all_on_stage(data_type) if one.slot == slot), None)
+
+    def all_on_stage(self, data_type: str) -> Sequence[OnStage]:
+        """Return what should serve a data type, in the order of the slots' names."""
+        with self._database.reading() as connection:
+            return stage_of(connection, data_type)
+
+    def clear_slots(
+        self, data_type: str, *, keep: Collection[str], position: int, reason: str
+    ) -> Sequence[ModelVersion]:
+        """Note that the entry at `position` wants nothing in any slot but those in `keep`.
+
+        What serves such a slot is RETIRED for that reason, and returned. A slot that a later entry
+        gave a version stays. Idempotent.
+        """
+        with self._database.transaction() as connection:
+            wanted = stage_of(connection, data_type)
+            later = {one.slot for one in wanted if one.position > position}
+            for slot in {one.slot for one in wanted} - later - set(keep):
+                connection.execute(
+                    "DELETE FROM stage WHERE data_type = ? AND slot = ?", (data_type, slot)
+                )
+            serving = serving_models(connection, data_type)
+            leaving = [model for model in serving if model.slot not in later | set(keep)]
+            for model in leaving:
+                self._step(connection, model, Step(ModelState.RETIRED, self._clock(), reason))
+            return [get_model(connection, data_type, model.version) for model in leaving]
 
     def retire(self, data_type: str, *, position: int) -> OnStage | Retirement:
         """Note that the entry at `position` wants nothing on stage; return what should be there.
 
-        The version that serves is RETIRED in the same transaction. What is retired already stays so
-        since then. Idempotent: an entry before the one that was noted last changes nothing.
+        All that serves, in whatever slot, is RETIRED in the same transaction. What is retired
+        already stays so since then. Idempotent: an entry before the one that was noted last, for
+        whatever slot, changes nothing.
         """
         with self._database.transaction() as connection:
-            noted = _wanted(connection, data_type)
+            wanted = max(
+                stage_of(connection, data_type), key=lambda one: one.position, default=None
+            )
+            noted = wanted or retirement_of(connection, data_type)
             if noted is not None and noted.position >= position:
                 return noted
             if isinstance(noted, Retirement):
@@ -258,7 +232,7 @@ class Catalog:
     def retirement(self, data_type: str) -> Retirement | None:
         """Return why no version should serve, or None when one should, or none ever did."""
         with self._database.reading() as connection:
-            return _retirement(connection, data_type)
+            return retirement_of(connection, data_type)
 
     def processed(self, journal: str) -> int:
         """Return the position up to which the entries of a journal were handled; 0 at first."""
@@ -277,18 +251,23 @@ class Catalog:
     def versions_to_keep(self, data_type: str, count: int) -> frozenset[int]:
         """Return the versions whose prepared files should stay.
 
-        These are the ones on their way, the one that serves and the one that should; and of the
-        retired ones, last served first, as many as make it `count` in all.
+        These are what serves, what should, and what is in the green room; of the WARM ones the
+        newest of each name, which a policy may come to name, but of `count` names at most, those of
+        the newest versions; and of the retired ones, last served first, as many as make it `count`
+        in all.
         """
         models = self.versions(data_type)
-        wanted = self.on_stage(data_type)
-        kept = [model.version for model in models if model.state in _NEEDED]
-        if wanted is not None and wanted.version not in kept:
-            kept.append(wanted.version)
+        kept = {one.version for one in self.all_on_stage(data_type)}
+        kept |= {model.version for model in models if model.state in _NEEDED}
+        warm: dict[str, int] = {}
+        for model in models:
+            if model.state is ModelState.WARM:
+                warm.setdefault(model.name, model.version)
+        kept |= set(list(warm.values())[: max(1, count)])
         retired = [model for model in models if model.state is ModelState.RETIRED]
         retired.sort(key=lambda model: model.serving_since_ms or 0, reverse=True)
         spare = [model.version for model in retired if model.version not in kept]
-        return frozenset(kept + spare[: max(0, count - len(kept))])
+        return frozenset(kept.union(spare[: max(0, count - len(kept))]))
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -296,7 +275,7 @@ class Catalog:
 
     def _insert(self, connection: sqlite3.Connection, model: ModelVersion) -> None:
         connection.execute(
-            f"INSERT INTO versions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 model.data_type,
                 model.version,
@@ -307,32 +286,37 @@ class Catalog:
                 model.published_ms,
                 model.origin,
                 ModelState.PUBLISHED,
+                DEFAULT_SLOT,
             ),
         )
-        self._step(connection, model, Step(ModelState.PUBLISHED, self._clock()))
+        self._step(
+            connection,
+            replace(model, slot=DEFAULT_SLOT),
+            Step(ModelState.PUBLISHED, self._clock()),
+        )
 
     def _retire_former(
         self, connection: sqlite3.Connection, successor: ModelVersion, at_ms: int
     ) -> None:
-        former = _serving(connection, successor.data_type)
-        if former is not None:
-            reason = f"version {successor.version} took its place"
-            self._step(connection, former, Step(ModelState.RETIRED, at_ms, reason))
+        for former in serving_models(connection, successor.data_type):
+            if former.slot == successor.slot:
+                reason = f"version {successor.version} took its place"
+                self._step(connection, former, Step(ModelState.RETIRED, at_ms, reason))
 
     def _retire_serving(
         self, connection: sqlite3.Connection, data_type: str, position: int
     ) -> int | None:
-        former = _serving(connection, data_type)
-        if former is None:
-            return None
+        formers = serving_models(connection, data_type)
         reason = f"the model of {data_type!r} was retired (journal position {position})"
-        self._step(connection, former, Step(ModelState.RETIRED, self._clock(), reason))
-        return former.version
+        for former in formers:
+            self._step(connection, former, Step(ModelState.RETIRED, self._clock(), reason))
+        return formers[0].version if formers else None
 
     def _step(self, connection: sqlite3.Connection, model: ModelVersion, step: Step) -> None:
         key = (model.data_type, model.version)
         connection.execute(
-            "UPDATE versions SET state = ? WHERE data_type = ? AND version = ?", (step.state, *key)
+            "UPDATE versions SET state = ?, slot = ? WHERE data_type = ? AND version = ?",
+            (step.state, model.slot, *key),
         )
         connection.execute(
             "INSERT INTO steps (data_type, version, state, at_ms, reason) VALUES (?, ?, ?, ?, ?)",
@@ -340,58 +324,5 @@ class Catalog:
         )
 
 
-# Versions whose prepared files are in use, or about to be.
-_NEEDED = frozenset({ModelState.LOADING, ModelState.WARM, ModelState.SERVING})
-
-
-def _title(model: ModelVersion) -> str:
-    return f"version {model.version} of {model.data_type!r}"
-
-
-def _get(connection: sqlite3.Connection, data_type: str, version: int) -> ModelVersion:
-    model = _find(connection, data_type, version)
-    if model is None:
-        raise NotFound(f"there is no model version {version} of {data_type!r}")
-    return model
-
-
-def _find(connection: sqlite3.Connection, data_type: str, version: int) -> ModelVersion | None:
-    if not 0 <= version < _NO_VERSION:
-        return None
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM versions WHERE data_type = ? AND version = ?", (data_type, version)
-    ).fetchone()
-    return None if row is None else _model(connection, row)
-
-
-def _serving(connection: sqlite3.Connection, data_type: str) -> ModelVersion | None:
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM versions WHERE data_type = ? AND state = 'SERVING'", (data_type,)
-    ).fetchone()
-    return None if row is None else _model(connection, row)
-
-
-def _wanted(connection: sqlite3.Connection, data_type: str) -> OnStage | Retirement | None:
-    row = connection.execute(
-        "SELECT data_type, version, position FROM stage WHERE data_type = ?", (data_type,)
-    ).fetchone()
-    return _retirement(connection, data_type) if row is None else OnStage(*row)
-
-
-def _retirement(connection: sqlite3.Connection, data_type: str) -> Retirement | None:
-    row = connection.execute(
-        "SELECT data_type, position, at_ms, version FROM retirements WHERE data_type = ?",
-        (data_type,),
-    ).fetchone()
-    return None if row is None else Retirement(*row)
-
-
-def _model(connection: sqlite3.Connection, row: Sequence[Any]) -> ModelVersion:
-    *fields, state = row
-    steps = connection.execute(
-        "SELECT state, at_ms, reason FROM steps WHERE data_type = ? AND version = ? ORDER BY step",
-        fields[:2],
-    )
-    history = tuple(Step(ModelState(name), at_ms, reason) for name, at_ms, reason in steps)
-    # `state` and `history` are the last two fields.
-    return ModelVersion(*(*fields, ModelState(state), history))
+# Versions whose prepared files are in use, or are being made.
+_NEEDED = frozenset({ModelState.LOADING, ModelState.SERVING})

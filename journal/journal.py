@@ -89,3 +89,5 @@ def check_rollback(journal: Journal, data_type: str, version: int) -> None:
         )
     if entry.retires:
         raise JournalError(f"entry {version} retired {data_type!r}: it is no model to go back to")
+    if entry.policy is not None:
+        raise JournalError(f"entry {version} is a policy, no model to go back to")

@@ -3,8 +3,9 @@
 A message is an entry: its position is its offset + 1. Ours have the data type as key and in the
 header `repertory-data-type`. A roll back has the header `repertory-rollback-to: VERSION`, and as
 value a ModelDescriptor of which only dataType is set. A message without a value, anybody's, retires
-the data type that is its key. All other messages are models of other clients; their data type is
-what the descriptor says, or else the key.
+the data type that is its key. One with the header `message-type: policy`, anybody's too, is a
+policy, and one of these without a value says that there is none any more. All other messages are
+models of other clients. The data type of others' messages is what the value says, or else the key.
 """
 
 import logging
@@ -22,6 +23,7 @@ from repertory.journal.peek import Peek, offset_of
 from repertory.journal.tail import Tail
 from repertory.journal.topic import examine_topic, prepare_topic
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.protos.policy_pb2 import Policy
 
 MEBIBYTE = 1024 * 1024
 READ_BYTES = 64 * MEBIBYTE  # one `read` stops when it holds so much
@@ -33,6 +35,7 @@ QUIET_SECONDS = 2.0  # brokers that take longer for an answer are in trouble
 _DATA_TYPE = "repertory-data-type"
 _ROLLBACK = "repertory-rollback-to"
 _ORIGIN = "repertory-origin"
+_MESSAGE_TYPE, _POLICY = "message-type", "policy"
 
 _ENVELOPE_BYTES = MEBIBYTE  # room for what surrounds a model's content in a message
 _LARGEST_MESSAGE = 1_000_000_000  # that librdkafka can be configured for
@@ -108,6 +111,13 @@ class KafkaJournal:
         headers = {_DATA_TYPE: data_type} | ({_ORIGIN: origin} if origin is not None else {})
         position, published_ms = self._produce(data_type, None, headers)
         return Entry(position, data_type, published_ms, retires=True)
+
+    def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
+        """Append a policy; see `Journal` and `append`."""
+        headers = {_DATA_TYPE: data_type, _MESSAGE_TYPE: _POLICY}
+        headers |= {_ORIGIN: origin} if origin is not None else {}
+        position, published_ms = self._produce(data_type, policy, headers)
+        return Entry(position, data_type, published_ms, policy=policy)
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`.
@@ -214,8 +224,12 @@ _HINTS = {
 def _entry(message: Message) -> Entry:
     headers = _headers(message)
     value: bytes | None = message.value()
-    data_type = _data_type(headers, value or b"", message.key())
+    is_policy = headers.get(_MESSAGE_TYPE) == _POLICY.encode()
+    kind: type[ModelDescriptor | Policy] = Policy if is_policy else ModelDescriptor
+    data_type = _data_type(headers, _described(kind, value or b""), message.key())
     position, published_ms = offset_of(message) + 1, _published_ms(message)
+    if is_policy:
+        return Entry(position, data_type, published_ms, policy=value or b"")
     if value is None:
         return Entry(position, data_type, published_ms, retires=True)
     rollback = headers.get(_ROLLBACK) or b""
@@ -231,15 +245,19 @@ def _headers(message: Message) -> dict[str, bytes | None]:
         return {}
 
 
-def _data_type(headers: Mapping[str, bytes | None], value: bytes, key: bytes | None) -> str:
+def _data_type(headers: Mapping[str, bytes | None], described: str, key: bytes | None) -> str:
     """Return the data type of a message; empty when it cannot be told."""
     if ours := headers.get(_DATA_TYPE):
         return ours.decode(errors="replace")
-    try:
-        described = ModelDescriptor.FromString(value).dataType
-    except DecodeError:
-        described = ""
     return described or (key.decode() if key and _KEY.fullmatch(key) else "")
+
+
+def _described(kind: type[ModelDescriptor | Policy], value: bytes) -> str:
+    """Return what a value says of its data type; empty when it is none of this kind."""
+    try:
+        return kind.FromString(value).dataType
+    except DecodeError:
+        return ""
 
 
 def _published_ms(message: Message) -> int:

@@ -30,6 +30,10 @@ class MemoryJournal:
         """Append the end of a data type's model; see `Journal`."""
         return self._add_once(origin, data_type, retires=True)
 
+    def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
+        """Append a policy; see `Journal`."""
+        return self._add_once(origin, data_type, policy=policy)
+
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`."""
         with self._changed:

@@ -35,11 +35,13 @@ _SCHEMA = Schema(
             CHECK ((descriptor IS NULL) <> (rollback_to IS NULL))
         )""",
         ),
+        # The bytes of a policy are in `descriptor`.
+        ("ALTER TABLE entries ADD COLUMN is_policy INTEGER NOT NULL DEFAULT 0",),
     ),
 )
 _NONE = 0
 _LAST = 2**63 - 1  # SQLite's largest integer
-_COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, sha256"
+_COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, is_policy, sha256"
 
 
 class SqliteJournal:
@@ -64,6 +66,10 @@ class SqliteJournal:
     def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
         """Append the end of a data type's model; see `Journal`."""
         return self._add(data_type, origin, rollback_to=_NONE)
+
+    def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
+        """Append a policy; see `Journal`. It is on the disk when this returns."""
+        return self._add(data_type, origin, descriptor=policy, is_policy=True)
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`."""
@@ -109,6 +115,7 @@ class SqliteJournal:
         *,
         descriptor: bytes | None = None,
         rollback_to: int | None = None,
+        is_policy: bool = False,
     ) -> Entry:
         digest = None if descriptor is None else hashlib.sha256(descriptor).digest()
         with self._database.transaction() as connection:
@@ -117,12 +124,12 @@ class SqliteJournal:
             now = epoch_ms()
             cursor = connection.execute(
                 "INSERT INTO entries"
-                " (data_type, published_ms, origin, rollback_to, sha256, descriptor)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (data_type, now, origin, rollback_to, digest, descriptor),
+                " (data_type, published_ms, origin, rollback_to, is_policy, sha256, descriptor)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (data_type, now, origin, rollback_to, is_policy, digest, descriptor),
             )
             position = int(cursor.lastrowid or 0)
-        return _told(Entry(position, data_type, now, descriptor, rollback_to))
+        return _told(Entry(position, data_type, now, descriptor, rollback_to), is_policy)
 
     def _read(self, after: int, limit: int) -> list[Entry]:
         entries: list[Entry] = []
@@ -130,7 +137,7 @@ class SqliteJournal:
         with closing(self._rows_after(after)) as rows:
             for row in islice(rows, limit):
                 entry = self._entry(row)
-                size += len(entry.descriptor or b"")
+                size += len(entry.descriptor or entry.policy or b"")
                 if entries and size > READ_BYTES:
                     break
                 entries.append(entry)
@@ -142,18 +149,22 @@ class SqliteJournal:
         )
 
     def _entry(self, row: tuple[object, ...]) -> Entry:
-        *fields, digest = row
-        entry = _told(Entry(*fields))  # type: ignore[arg-type]
-        if entry.descriptor is not None and hashlib.sha256(entry.descriptor).digest() != digest:
+        *fields, is_policy, digest = row
+        entry = _told(Entry(*fields), is_policy)  # type: ignore[arg-type]
+        content = entry.descriptor if entry.policy is None else entry.policy
+        if content is not None and hashlib.sha256(content).digest() != digest:
+            what = "descriptor" if entry.policy is None else "policy"
             raise JournalError(
-                f"{self._database.path}: the descriptor at position {entry.position} is not what"
+                f"{self._database.path}: the {what} at position {entry.position} is not what"
                 " was written; move the file away, then restore it from a backup"
             )
         return entry
 
 
-def _told(entry: Entry) -> Entry:
+def _told(entry: Entry, is_policy: object) -> Entry:
     """Return an entry as it is meant, from how it is stored."""
+    if is_policy:
+        return replace(entry, descriptor=None, policy=entry.descriptor)
     if entry.rollback_to == _NONE:
         return replace(entry, rollback_to=None, retires=True)
     return entry

@@ -1,8 +1,6 @@
 """The catalog: what became of each model version."""
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -50,9 +48,15 @@ def catalog(open_catalog: Callable[[], Catalog]) -> Catalog:
     return open_catalog()
 
 
-def take(catalog: Catalog, version: int, *states: ModelState, data_type: str = "wine") -> None:
+def take(
+    catalog: Catalog,
+    version: int,
+    *states: ModelState,
+    data_type: str = "wine",
+    name: str = WINE.name,
+) -> None:
     """Record a version, and take it through some states."""
-    catalog.record(replace(WINE, version=version, data_type=data_type))
+    catalog.record(replace(WINE, version=version, data_type=data_type, name=name))
     for state in states:
         catalog.move(data_type, version, state)
 
@@ -191,18 +195,6 @@ def test_the_last_position_decides_what_is_on_stage_in_whatever_order_they_come(
     assert isinstance(wanted, Retirement) == bool(last and first[last])
 
 
-def test_a_catalog_of_the_first_kind_is_brought_up_to_date(
-    open_catalog: Callable[[], Catalog], tmp_path: Path
-) -> None:
-    take(open_catalog(), 1, LOADING)
-    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
-        connection.execute("DROP TABLE retirements")
-        connection.execute("PRAGMA user_version=1")
-    catalog = open_catalog()
-    assert catalog.retire("wine", position=2) == catalog.retirement("wine")
-    assert catalog.get("wine", 1).state is LOADING
-
-
 def test_a_retired_version_may_be_prepared_again(catalog: Catalog) -> None:
     take(catalog, 1, LOADING, WARM, SERVING, RETIRED, LOADING, WARM, SERVING)
     assert catalog.get("wine", 1).state is SERVING
@@ -273,6 +265,16 @@ def test_the_version_that_should_be_on_stage_is_kept(catalog: Catalog) -> None:
         take(catalog, version, LOADING, WARM, SERVING)
     catalog.put_on_stage("wine", 1, position=9)
     assert catalog.versions_to_keep("wine", 2) == {4, 1}
+
+
+def test_the_newest_warm_version_of_each_name_is_kept_for_a_policy_to_name(
+    catalog: Catalog,
+) -> None:
+    for version, name in enumerate(("forest", "tree", "tree", "mlp", "mlp"), start=1):
+        take(catalog, version, LOADING, WARM, name=name)
+    catalog.move("wine", 1, SERVING)
+    assert catalog.versions_to_keep("wine", 10) == {1, 3, 5}
+    assert catalog.versions_to_keep("wine", 1) == {1, 5}
 
 
 def test_nothing_is_kept_of_an_unknown_data_type(catalog: Catalog) -> None:

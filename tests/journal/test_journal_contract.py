@@ -9,9 +9,11 @@ import pytest
 from repertory.errors import JournalError
 from repertory.journal.clock import epoch_ms
 from repertory.journal.journal import Entry, Journal
+from repertory.protos.policy_pb2 import Policy
 
 Open = Callable[[], Journal]
 ReadAll = Callable[[Journal], list[Entry]]
+WINE_POLICY = Policy(dataType="wine", settings='{"policy": "latest"}').SerializeToString()
 
 
 @pytest.mark.parametrize("descriptor", [b"", b"\x00\xff not a descriptor", bytes(5 << 20)])
@@ -117,6 +119,16 @@ def test_a_retirement_is_an_entry(open_journal: Open, read_all: ReadAll) -> None
     assert journal.get(2) == retired
 
 
+@pytest.mark.parametrize("policy", [b"", b"\x00\xff no policy", WINE_POLICY])
+def test_a_policy_is_an_entry(open_journal: Open, read_all: ReadAll, policy: bytes) -> None:
+    journal = open_journal()
+    model, entry = journal.append("wine", b"one"), journal.set_policy("wine", policy)
+    assert (entry.position, entry.data_type, entry.policy) == (2, "wine", policy)
+    assert (entry.descriptor, entry.rollback_to, entry.retires) == (None, None, False)
+    assert read_all(open_journal()) == [model, entry]
+    assert journal.get(2) == entry
+
+
 def test_a_journal_that_is_well_has_no_trouble(open_journal: Open) -> None:
     journal = open_journal()
     journal.append("wine", b"one")
@@ -126,12 +138,13 @@ def test_a_journal_that_is_well_has_no_trouble(open_journal: Open) -> None:
 @pytest.mark.parametrize(
     ("data_type", "version", "reason"),
     [
-        ("wine", 4, "no model version 4"),
+        ("wine", 5, "no model version 5"),
         ("wine", 0, "no model version 0"),
         ("wine", 10**30, "no model version"),
         ("beer", 1, "of 'wine', not 'beer'"),
         ("wine", 2, "itself a roll back; go back to version 1"),
         ("wine", 3, "entry 3 retired 'wine'"),
+        ("wine", 4, "entry 4 is a policy, no model to go back to"),
     ],
 )
 def test_only_to_a_model_of_that_type_can_one_go_back(
@@ -141,9 +154,10 @@ def test_only_to_a_model_of_that_type_can_one_go_back(
     journal.append("wine", b"model")
     journal.roll_back("wine", 1)
     journal.retire("wine")
+    journal.set_policy("wine", WINE_POLICY)
     with pytest.raises(JournalError, match=reason):
         journal.roll_back(data_type, version)
-    assert list(journal.read(3)) == []
+    assert list(journal.read(4)) == []
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -164,6 +178,15 @@ def test_a_retirement_of_an_origin_is_appended_once(
     first = journal.retire("wine", origin="models/0/17")
     model = journal.append("wine", b"model")
     assert journal.retire("wine", origin="models/0/17") == first
+    assert list(journal.read(0)) == [first, model]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_policy_of_an_origin_is_appended_once(request: pytest.FixtureRequest, kind: str) -> None:
+    journal: Journal = request.getfixturevalue(f"open_{kind}")()
+    first = journal.set_policy("wine", WINE_POLICY, origin="models/0/17")
+    model = journal.append("wine", b"model")
+    assert journal.set_policy("wine", WINE_POLICY, origin="models/0/17") == first
     assert list(journal.read(0)) == [first, model]
 
 

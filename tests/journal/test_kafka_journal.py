@@ -16,10 +16,12 @@ from repertory.errors import JournalError
 from repertory.journal.journal import Entry, Journal
 from repertory.journal.kafka import KafkaJournal
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.protos.policy_pb2 import Policy
 
 Open = Callable[[], Journal]
 ReadAll = Callable[[Journal], list[Entry]]
 WINE = ModelDescriptor(dataType="wine", name="forest", data=b"trees").SerializeToString()
+POLICY = Policy(dataType="wine", settings="{}").SerializeToString()
 
 
 @pytest.fixture
@@ -27,8 +29,9 @@ def publish(kafka_broker: Broker, topic: str) -> Callable[..., None]:
     """Publish a message as a client that knows nothing of journals."""
     producer = Producer({"bootstrap.servers": kafka_broker.bootstrap_servers})
 
-    def publish(value: bytes | None, key: bytes | None = None) -> None:
-        producer.produce(topic, value, key)
+    def publish(value: bytes | None, key: bytes | None = None, **headers: bytes) -> None:
+        named = [(name.replace("_", "-"), header) for name, header in headers.items()]
+        producer.produce(topic, value, key, headers=named)
         assert producer.flush(20) == 0
 
     return publish
@@ -72,6 +75,41 @@ def test_a_tombstone_of_any_client_retires_its_key(
     assert journal.get(1) == entry
 
 
+@pytest.mark.parametrize(
+    ("value", "key", "data_type"),
+    [
+        (POLICY, b"some-key", "wine"),
+        (Policy(settings="{}").SerializeToString(), b"wine", "wine"),
+        (b"\xff no policy", b"wine", "wine"),
+        (b"\xff no policy", None, ""),
+        (None, b"wine", "wine"),
+    ],
+)
+def test_a_message_of_any_client_with_the_header_is_a_policy(
+    open_kafka: Open,
+    publish: Callable[..., None],
+    value: bytes | None,
+    key: bytes | None,
+    data_type: str,
+) -> None:
+    journal = open_kafka()
+    publish(value, key, message_type=b"policy")
+    (entry,) = journal.read(0)
+    assert (entry.data_type, entry.policy) == (data_type, value or b"")
+    assert (entry.descriptor, entry.retires) == (None, False)
+    assert journal.get(1) == entry
+
+
+@pytest.mark.parametrize("header", [b"model", b"", b"\xff"])
+def test_a_message_of_another_type_is_a_model(
+    open_kafka: Open, publish: Callable[..., None], header: bytes
+) -> None:
+    journal = open_kafka()
+    publish(WINE, message_type=header)
+    (entry,) = journal.read(0)
+    assert (entry.data_type, entry.descriptor, entry.policy) == ("wine", WINE, None)
+
+
 def test_other_clients_can_read_what_is_appended(
     open_kafka: Open, kafka_broker: Broker, topic: str
 ) -> None:
@@ -79,10 +117,11 @@ def test_other_clients_can_read_what_is_appended(
     journal.append("wine", WINE, origin="http/17")
     journal.roll_back("wine", 1)
     journal.retire("wine")
+    journal.set_policy("wine", POLICY)
     settings = {"bootstrap.servers": kafka_broker.bootstrap_servers, "group.id": "others"}
     with closing(Consumer(settings)) as consumer:
         consumer.assign([TopicPartition(topic, 0, 0)])
-        model, roll_back, tombstone = (consumer.poll(20) for _ in range(3))
+        model, roll_back, tombstone, policy = (consumer.poll(20) for _ in range(4))
     assert model is not None
     assert (model.key(), model.value()) == (b"wine", WINE)
     assert ("repertory-origin", b"http/17") in (model.headers() or [])
@@ -91,6 +130,9 @@ def test_other_clients_can_read_what_is_appended(
     assert ModelDescriptor.FromString(roll_back.value() or b"") == ModelDescriptor(dataType="wine")
     assert tombstone is not None
     assert (tombstone.key(), tombstone.value()) == (b"wine", None)
+    assert policy is not None
+    assert (policy.key(), policy.value()) == (b"wine", POLICY)
+    assert ("message-type", b"policy") in (policy.headers() or [])
 
 
 def test_a_large_model_is_appended_and_read(open_kafka: Open) -> None:

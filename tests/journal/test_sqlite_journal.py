@@ -105,6 +105,17 @@ def test_a_flipped_bit_in_a_descriptor_is_noticed(path: Path) -> None:
     journal.close()
 
 
+def test_a_flipped_bit_in_a_policy_is_noticed(path: Path) -> None:
+    journal = SqliteJournal(path)
+    journal.set_policy("wine", b"POLICY" * 2000)
+    journal.close()
+    path.write_bytes(path.read_bytes().replace(b"POLICYPOLICY", b"POLICYPOlICY", 1))
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError, match=r"journal\.sqlite: the policy at position 1"):
+        journal.get(1)
+    journal.close()
+
+
 def test_a_damaged_file_is_named(path: Path) -> None:
     journal = SqliteJournal(path)
     journal.append("wine", bytes(100_000))
