@@ -70,7 +70,7 @@ def test_each_slot_has_a_version_of_its_own(three: Catalog) -> None:
     ]
     assert three.on_stage("wine", "tree") == OnStage("wine", 2, 2, "tree")
     assert (three.serving("wine"), three.on_stage("wine")) == (None, None)
-    assert three.all_serving("beer") == three.all_on_stage("beer") == []
+    assert (three.all_serving("beer"), three.all_on_stage("beer")) == ([], [])
 
 
 def test_only_the_former_of_that_slot_is_retired(three: Catalog) -> None:
@@ -149,7 +149,7 @@ def test_a_retirement_clears_all_slots(three: Catalog) -> None:
     retired = three.retire("wine", position=4)
     assert isinstance(retired, Retirement)
     assert (retired.position, retired.version) == (4, 1)
-    assert three.all_serving("wine") == three.all_on_stage("wine") == []
+    assert (three.all_serving("wine"), three.all_on_stage("wine")) == ([], [])
     assert {model.state for model in three.versions("wine")} == {RETIRED}
 
 
@@ -175,7 +175,7 @@ def test_a_later_version_in_any_slot_ends_the_retirement(three: Catalog) -> None
 def newest(catalog: Catalog, name: str = "forest") -> int | None:
     """Return the number of the newest version."""
     model = catalog.newest("wine", name)
-    return model and model.version
+    return None if model is None else model.version
 
 
 def test_the_newest_of_a_name_is_the_one_published_last_that_can_serve(catalog: Catalog) -> None:
@@ -240,7 +240,7 @@ def test_each_entry_may_be_handled_twice(entries: list[tuple[int, str, str]]) ->
                     _DO[entry[2]](catalog, position, *entry[:2])
             stage = catalog.all_on_stage("wine")
             assert len(catalog.all_serving("wine")) <= len(stage)
-            held = [catalog.versions("wine"), stage, catalog.retirement("wine")]
+            held: list[object] = [catalog.versions("wine"), stage, catalog.retirement("wine")]
             catalog.close()
         return held
 

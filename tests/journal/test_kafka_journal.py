@@ -30,7 +30,9 @@ def publish(kafka_broker: Broker, topic: str) -> Callable[..., None]:
     producer = Producer({"bootstrap.servers": kafka_broker.bootstrap_servers})
 
     def publish(value: bytes | None, key: bytes | None = None, **headers: bytes) -> None:
-        named = [(name.replace("_", "-"), header) for name, header in headers.items()]
+        named: list[tuple[str, str | bytes | None]] = [
+            (name.replace("_", "-"), header) for name, header in headers.items()
+        ]
         producer.produce(topic, value, key, headers=named)
         assert producer.flush(20) == 0
 
