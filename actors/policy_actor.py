@@ -40,6 +40,8 @@ from repertory.protos.loading import load_message
 
 # A predecessor that was killed frees its lock at once; one that is only slow to end gets this long.
 LOCK_SECONDS = 5.0
+# A policy begins when all its slots are there, or after so long.
+SLOTS_SECONDS = 3.0
 # How often a trial is looked at, and the router told how the policy does.
 TELL_SECONDS = 1.0
 
@@ -70,6 +72,7 @@ class PolicyActor(DoorActor):
         self._router: ActorAddress | None = None
         self._verdict: Verdicts | None = None
         self._told = 0.0
+        self._play_until = 0.0
 
     def control(self, message: Any, sender: ActorAddress) -> None:
         """Handle a Thespian message."""
@@ -108,6 +111,7 @@ class PolicyActor(DoorActor):
             self._open_door()
         self._core.tick()
         self._call_slots()
+        self._play_when_complete()
         for peer in self._core.stuck():
             if (pid := self.hub.pid(peer)) is not None:
                 log.error("a slot hangs; its actor is killed", shard=str(self._shard))
@@ -183,24 +187,35 @@ class PolicyActor(DoorActor):
 
     def _set_policy(self, message: SetPolicy) -> None:
         assert self._core is not None
-        current = self._core.policy
-        if current is None or message.position > current.position:
-            try:
-                settings = read_settings(message.settings)
-                policy = ActivePolicy(
-                    settings, position=message.position, since_ms=message.since_ms
-                )
-            except InvalidRequest as error:
-                self._tell_router(PolicyFailed(message.data_type, message.position, str(error)))
-                return
-            if settings.decoy and self._spool is None:
-                self._spool = self._new_spool()
-            self._core.play(policy)
-            self._verdict = None
-            self._call_slots()
-            log.info("a policy is in force", shard=str(self._shard), version=message.position)
-            self._tell_status()
-        self._tell_router(PolicySet(message.data_type, message.position))
+        newest = self._core.coming or self._core.policy
+        if newest is not None and message.position <= newest.position:
+            if newest is self._core.policy:
+                self._tell_router(PolicySet(message.data_type, message.position))
+            return
+        try:
+            settings = read_settings(message.settings)
+            policy = ActivePolicy(settings, position=message.position, since_ms=message.since_ms)
+        except InvalidRequest as error:
+            self._tell_router(PolicyFailed(message.data_type, message.position, str(error)))
+            return
+        self._core.prepare(policy)
+        self._play_until = time.monotonic() + SLOTS_SECONDS
+        self._call_slots()
+        self._play_when_complete()
+
+    def _play_when_complete(self) -> None:
+        """Begin with all slots; without one that does not come up, which is its failure."""
+        assert self._core is not None
+        policy = self._core.coming
+        if policy is None or not (self._core.is_complete or time.monotonic() > self._play_until):
+            return
+        if policy.settings.decoy and self._spool is None:
+            self._spool = self._new_spool()
+        self._core.play()
+        self._verdict = None
+        log.info("a policy is in force", shard=str(self._shard), version=policy.position)
+        self._tell_status()
+        self._tell_router(PolicySet(self._shard.data_type, policy.position))
 
     def _look_at_trial(self) -> None:
         assert self._core is not None
@@ -254,6 +269,7 @@ class PolicyActor(DoorActor):
         elif kind == Envelope.WELCOME:
             if (slot := self._calling.pop(peer, None)) is not None:
                 self._core.slot_up(slot, peer)
+                self._play_when_complete()
         elif kind == Envelope.HELLO:
             self._greet(peer)
         elif kind == Envelope.TELL and frame.envelope.subject == "adopt":

@@ -14,6 +14,7 @@ from repertory.actors.batch import JSON, RecordBatch
 from repertory.actors.client import RouterClient
 from repertory.actors.messages import SetPolicy
 from repertory.actors.policies.kinds import CanaryOptions
+from repertory.actors.policies.quality_check import check_confidences
 from repertory.actors.policies.records import FieldReader
 from repertory.actors.policies.settings import PolicySettings, make_policy, read_settings
 from repertory.actors.stage_hand import StageHand
@@ -163,6 +164,7 @@ class PolicyAdmission:
         make_policy(settings)
         signatures = {slot: await self._stage.signature(each) for slot, each in models.items()}
         _check_tasks(signatures)
+        check_confidences(settings, signatures)
 
     async def _stage_one(self, model: ModelVersion, position: int, slot: str) -> int | None:
         """Have a version on stage, if it is not yet; return since when, None: it was before."""

@@ -112,6 +112,7 @@ class PolicyCore:
         self._batches: dict[int, _Batch] = {}
         self._held: list[_Batch] = []  # while no slot is there, or no policy yet
         self._current: ActivePolicy | None = None
+        self._coming: ActivePolicy | None = None
         self._leaving: list[
             ActivePolicy
         ] = []  # policies before, with batches that are not answered
@@ -122,13 +123,30 @@ class PolicyCore:
         """The policy in force, and how it does; None before the first."""
         return self._current
 
-    def play(self, policy: ActivePolicy) -> None:
-        """Decide so from the next batch on; what is under way is decided as before."""
-        if self._current is not None:
-            self._leaving.append(self._current)
-        self._current = policy
+    @property
+    def coming(self) -> ActivePolicy | None:
+        """The policy that waits for its slots to be there; None if there is none."""
+        return self._coming
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all slots of the policy that is coming are there."""
+        return self._coming is not None and all(
+            self._slots[name].peer is not None for name in self._coming.names
+        )
+
+    def prepare(self, policy: ActivePolicy) -> None:
+        """Want the slots of a policy, which is to be played later."""
+        self._coming = policy
         for name in policy.names:
             self._slots.setdefault(name, _Slot())
+
+    def play(self) -> None:
+        """Decide by the policy that was prepared from the next batch on; what began is as before."""
+        assert self._coming is not None
+        if self._current is not None:
+            self._leaving.append(self._current)
+        self._current, self._coming = self._coming, None
         self._try_held()
 
     # --- slots come and go
@@ -189,10 +207,10 @@ class PolicyCore:
         for each in self._policies():
             each.tick()
         self._leaving = [each for each in self._leaving if not each.idle]
-        if self._current is not None:
-            names = {*self._current.names, *(n for each in self._leaving for n in each.names)}
-            for name in [n for n, slot in self._slots.items() if n not in names and not slot.asked]:
-                del self._slots[name]
+        known = self._policies() if self._coming is None else [*self._policies(), self._coming]
+        names = {name for each in known for name in each.names}
+        for name in [n for n, slot in self._slots.items() if n not in names and not slot.asked]:
+            del self._slots[name]
 
     def _policies(self) -> list[ActivePolicy]:
         return self._leaving if self._current is None else [*self._leaving, self._current]

@@ -74,15 +74,14 @@ class ActivePolicy:
         self._patience = None if patience is None else patience / 1000
         self.collector = Collector(self._policy, clock)
         self.statistics = PolicyStatistics(self.slots, settings.shadows)
-        self._options = (
-            CanaryOptions.model_validate(settings.options) if settings.policy == "canary" else None
-        )
-        self._trial = None if self._options is None else Trial(self._options.limits(), clock)
+        self._trial: Trial | None = None
+        if settings.policy == "canary":
+            limits = CanaryOptions.model_validate(settings.options).limits()
+            self._trial = Trial(limits, clock)
         self.ended: Decision | None = None
         self._comparison: Comparison | None = None
         if len(self.names) > 1:
-            tolerance = self._options.tolerance if self._options else 0.0
-            self._comparison = Comparison(self.names, tolerance=tolerance, clock=clock)
+            self._comparison = Comparison(self.names, tolerance=settings.tolerance, clock=clock)
         self._open: dict[int, _Open] = {}
 
     @property
@@ -263,11 +262,11 @@ class ActivePolicy:
             slots=(self.slots[place],),
             shadows=settings.shadows,
             decoy=settings.decoy,
+            tolerance=settings.tolerance,
         )
 
     def _try(self, decided: Decided, noted: _Open) -> None:
         assert self._trial is not None
-        assert self._options is not None
         answers = decided.answers
         own = answers.asked[CANARY]
         if records := int(own.sum()):
@@ -276,7 +275,7 @@ class ActivePolicy:
             errors = int((own & ~answers.good[CANARY] & ~excused).sum())
             taken = noted.milliseconds.get(CANARY, self._waited(decided))
             self._trial.scored(records=records, errors=errors, milliseconds=taken)
-            compared, differ = disagreements(answers, tolerance=self._options.tolerance)
+            compared, differ = disagreements(answers, tolerance=self.settings.tolerance)
             self._trial.compared(records=compared, disagreements=differ)
         if (taken_by_reference := noted.milliseconds.get(REFERENCE)) is not None:
             self._trial.reference_scored(records=answers.count, milliseconds=taken_by_reference)

@@ -97,8 +97,6 @@ class CanaryOptions(_Options):
     """Which part of its answers may differ from the reference's."""
     p99_ratio: Annotated[float, Field(gt=0)] = 1.5
     """How many times the reference's its 99th percentile may be."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
-    """By how much values may differ and still agree."""
 
     def limits(self) -> Limits:
         """Return what the canary must keep to."""

@@ -35,6 +35,8 @@ class PolicySettings(BaseModel):
     """Names of models that score everything, are compared, and never answer."""
     decoy: bool = False
     """Whether each input is archived, with its answer."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """By how much two values may differ and still agree, where answers are compared."""
     options: dict[str, Any] = {}
     """What this kind of policy needs besides."""
 

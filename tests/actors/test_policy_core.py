@@ -56,9 +56,11 @@ class World:
         """Put a policy in force, and its slots up."""
         settings = PolicySettings.model_validate(document)
         policy = ActivePolicy(settings, position=position, since_ms=5, clock=lambda: self.now)
-        self.core.play(policy)
+        self.core.prepare(policy)
         for name in self.core.wanted():
             self.core.slot_up(name, PEERS[name])
+        assert self.core.is_complete
+        self.core.play()
 
     def score(
         self, *records: bytes, ms: int = 0, explain: bool = False, peer: int = ROUTER
@@ -127,7 +129,7 @@ class World:
     def is_empty(self) -> bool:
         """Tell whether nothing is kept of any batch."""
         state = self.core.state_json()
-        return state["held"] == 0 and state["open"] == 0
+        return (state["held"], state["open"]) == (0, 0)
 
 
 def said(slot: str, labels: Sequence[str], version: int) -> ScoredColumns:

@@ -9,9 +9,10 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import orjson
 import pytest
 
-from repertory.actors.batch import RecordBatch, ScoredRecords
+from repertory.actors.batch import PolicyReport, RecordBatch, ScoredRecords
 from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.errors import Overloaded, RequestFailed
@@ -31,6 +32,8 @@ class Stream:
     answered: int = 0
     # Per lane: (version, epoch seconds when it was sent, and when the answer came)
     replies: list[list[tuple[int, float, float]]] = field(default_factory=list)
+    reports: list[PolicyReport | None] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)  # of the reports
     failures: list[str] = field(default_factory=list)
     last_reply: float = 0.0  # monotonic
 
@@ -59,6 +62,8 @@ class Stream:
             self.answered += len(scored.outcomes)
             self.last_reply = time.monotonic()
             self.replies[lane].append((scored.model.version, began, time.time()))
+            self.reports.append(scored.policy)
+            self.times.append((began, time.time()))
             due += period
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -106,6 +111,17 @@ def ask() -> Callable[..., Any]:
         return asyncio.run(body())
 
     return ask_once
+
+
+@pytest.fixture
+def set_policy(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Put a policy of wines in force and return what became of it."""
+
+    def put(node: LocalNode, policy: str, *slots: str, **settings: Any) -> Any:
+        document = orjson.dumps({"policy": policy, "slots": slots, **settings}).decode()
+        return ask(node, "policy", data_type="wine", settings=document)
+
+    return put
 
 
 @pytest.fixture
