@@ -55,12 +55,15 @@ def replay_decoy(config_path: Path, wanted: Wanted, progress: Any) -> None:
                 if stopped():
                     return
 
-        async def body(stop: asyncio.Event) -> None:
+        async def body(stop: asyncio.Event) -> bool:
             await asyncio.to_thread(work, stop.is_set)
-            if stop.is_set():
-                click.echo("stopped; this is what was compared until then", err=True)
+            return stop.is_set()
 
-        asyncio.run(until_signalled(body))
+        stopped = asyncio.run(until_signalled(body))
+    if stopped:
+        click.echo("stopped; what was compared until then follows", err=True)
+        if not replayer.report.records:
+            return
     done()
     _tell(replayer.report, wanted)
 

@@ -95,7 +95,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-@click.command(short_help="Replay a file to Kafka, or what a decoy archived with any version.")
+@click.command(short_help="Replay a file to Kafka, or archived inputs to any version.")
 @config_option
 @click.argument("source", metavar="FILE|DATA_TYPE")
 @click.option(

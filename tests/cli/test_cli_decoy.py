@@ -177,6 +177,30 @@ def test_what_waits_in_the_spool_is_replayed_too(
     assert counts(replay("--json").out) == [60, 0, 0, 0]
 
 
+def test_records_of_one_batch_go_to_the_slots_that_answered_them(
+    stage: Stage, wines: list[bytes], replay: Callable[..., Any]
+) -> None:
+    sides = np.arange(COUNT) % 2  # as a canary parts them
+    parts = [np.flatnonzero(sides == side) for side in (0, 1)]
+    answers = [stage.answers(side + 1, [wines[row] for row in parts[side]]) for side in (0, 1)]
+    assert answers[0].labels == answers[1].labels
+    slots = tuple(
+        SlotReport(each.model.name, SlotState.ARRIVED, model=each.model, rows=parts[side])
+        for side, each in enumerate(answers)
+    )
+    policy = PolicyReport("canary", 9, slots, sides.astype(np.int8))
+    merged = changed(
+        answers[0],
+        count=COUNT,
+        chosen=np.stack([each.chosen for each in answers], axis=1).ravel(),  # type: ignore[misc]
+        probabilities=np.stack([each.probabilities for each in answers], axis=1).reshape(COUNT, -1),  # type: ignore[misc]
+        policy=policy,
+    )
+    stage.archive_columns(merged, wines)
+    found = orjson.loads(replay("--json").out)
+    assert (found["identical"], found["versions"]) == (COUNT, {"forest@1": 30, "mlp@2": 30})
+
+
 def test_another_version_is_compared(
     stage: Stage, wines: list[bytes], replay: Callable[..., Any]
 ) -> None:

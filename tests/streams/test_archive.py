@@ -23,6 +23,7 @@ from repertory.actors.batch import (
 from repertory.actors.decoy_rows import Rows
 from repertory.actors.decoy_segment import segments
 from repertory.actors.decoy_spool import DecoyEntry, DecoySpool
+from repertory.actors.local_node import LocalNode, wait_until
 from repertory.config import ClusterConfig, NodePaths, load_config
 from repertory.errors import FailureCode
 from repertory.streams.archive import Archiver, open_archive
@@ -228,3 +229,22 @@ def test_what_is_on_the_topic_twice_is_read_once(
     segment.write_bytes(content)
     archiver.round()
     assert sorted(len(batch) for batch in read(paths).by_batch()) == [5, 7]
+
+
+def test_a_node_archives_what_its_decoys_keep_and_says_what_is_in_the_way(
+    local_node: Callable[..., LocalNode], write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "there"
+    place.touch()
+    node = local_node(config=write_config(decoy={"url": str(place)}))
+    node.wait_until(ready=False)
+    spool(node.paths, 5)
+
+    def told() -> str:
+        return str(node.get("/status")["faces"].get("archive:archive", {}).get("warnings", ""))
+
+    wait_until(lambda: "there" in told(), "the status says that nothing can be archived")
+    assert "archive" not in node.get("/status")["troubles"]  # it serves all the same
+    place.unlink()
+    wait_until(lambda: not segments(node.paths.decoy / "wine"), "the segment is archived")
+    check(read(node.paths))
