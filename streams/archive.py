@@ -75,7 +75,7 @@ class Archiver:
     def round(self) -> str | None:
         """Archive all that is sealed. Return why not all is, or None. Blocks; never raises."""
         try:
-            for folder in sorted(self._paths.decoy.iterdir()):
+            for folder in sorted(each for each in self._paths.decoy.iterdir() if each.is_dir()):
                 seal_orphans(folder)
                 for path in segments(folder):
                     self._move(path, Piece(int(path.stem), self._node, folder.name))

@@ -2,13 +2,15 @@
 
 Header `dataType` says what a record is, and `repertory-decoy` (an ArchivedAnswer) all else, the
 answer included. The records of a batch lie in one partition, in order. A segment whose writing is
-interrupted is written again: messages may be there twice, with the same batch and row.
+interrupted is written again: messages may be there twice, with the same batch and row. A record that
+is too large for the topic has a message without a value.
 """
 
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -16,6 +18,7 @@ from repertory.actors.decoy_rows import Rows
 from repertory.config import Kafka
 from repertory.protos.decoy_pb2 import ArchivedAnswer
 from repertory.streams.archive_place import ArchiveFailed, Piece
+from repertory.streams.outgoing import OVERHEAD_BYTES
 from repertory.streams.topics import NewTopicSpec, TopicsNotReady, prepare_topics
 
 DATA_TYPE, ANSWER = "dataType", "repertory-decoy"
@@ -25,6 +28,8 @@ DELIVERY_MS = 20_000
 ANSWER_SECONDS = 10.0
 AT_ONCE = 1000  # messages
 
+log = structlog.get_logger(__name__)
+
 
 class TopicArchive:
     """The topic `decoy.topic`. Made when it is missing, if `kafka.create_topics`."""
@@ -32,6 +37,7 @@ class TopicArchive:
     def __init__(self, kafka: Kafka, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
         self._producer: Producer | None = None
+        self._limit = 0  # bytes of a message
 
     def write(self, piece: Piece, rows: Rows) -> None:
         """Write a message for each record, and wait until the brokers have them."""
@@ -76,6 +82,8 @@ class TopicArchive:
                 raise ArchiveFailed(
                     f"topic {self._topic!r} of the archive at {self._servers}: {error}"
                 ) from error
+            largest = max(found[self._topic].max_bytes, 2 * OVERHEAD_BYTES)
+            self._limit = largest - OVERHEAD_BYTES
             self._producer = Producer(
                 {
                     **properties,
@@ -83,7 +91,9 @@ class TopicArchive:
                     "compression.type": "lz4",
                     "linger.ms": 50,
                     "delivery.timeout.ms": DELIVERY_MS,
-                    "message.max.bytes": max(found[self._topic].max_bytes, 1000),
+                    "message.max.bytes": largest,
+                    # What a broker limits is the batch, in which many small messages travel.
+                    "batch.size": min(self._limit, 1_000_000),
                 }
             )
         return self._producer
@@ -93,11 +103,15 @@ class TopicArchive:
             DATA_TYPE: batch.data_type[place].encode(),
             ANSWER: _answer(batch, place).SerializeToString(),
         }
+        record: bytes | None = batch.record[place]
+        if len(batch.record[place]) + len(headers[ANSWER]) > self._limit:
+            log.error("a record is too large for the topic", topic=self._topic, limit=self._limit)
+            record = None
         while True:
             try:
                 producer.produce(
                     self._topic,
-                    batch.record[place],
+                    record,
                     batch.batch[place],
                     on_delivery=delivered,
                     timestamp=batch.archived_us[place] // 1000,
@@ -171,7 +185,7 @@ class _Reading:
             return
         rows = self._unfinished.setdefault(answer.batch, Rows())
         if answer.row == len(rows):  # any other is there already
-            rows.extend(_row(self._data_type, bytes(message.value() or b""), answer))
+            rows.extend(_row(self._data_type, message, answer))
         if len(rows) == answer.rows:
             self._given.add(answer.batch)
             yield self._unfinished.pop(answer.batch)
@@ -200,14 +214,18 @@ def _answer(batch: Rows, place: int) -> ArchivedAnswer:
     )
 
 
-def _row(data_type: str, record: bytes, answer: ArchivedAnswer) -> Rows:
+def _row(data_type: str, message: Message, answer: ArchivedAnswer) -> Rows:
+    record = message.value()
+    if record is None:  # it was too large: nobody can be asked again
+        answer.ClearField("asked")
+        answer.ClearField("slot")
     return Rows(
         batch=[answer.batch],
         row=[answer.row],
         data_type=[data_type],
         archived_us=[answer.archived_us],
         encoding=[answer.encoding],
-        record=[record],
+        record=[bytes(record or b"")],
         policy=[answer.policy],
         policy_version=[answer.policy_version],
         asked=[list(answer.asked)],

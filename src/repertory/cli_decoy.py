@@ -49,11 +49,15 @@ def replay_decoy(config_path: Path, wanted: Wanted, progress: Any) -> None:
 
         def work(stopped: Callable[[], bool]) -> None:
             from repertory.actors.decoy_replay import replay
+            from repertory.models.model import ModelBroken
 
-            for report in replay(batches, replayer, limit=wanted.limit):
-                progress.update(task, completed=report.records)
-                if stopped():
-                    return
+            try:
+                for report in replay(batches, replayer, limit=wanted.limit):
+                    progress.update(task, completed=report.records)
+                    if stopped():
+                        return
+            except ModelBroken as error:
+                raise click.ClickException(f"the engine of a model died: {error}") from error
 
         async def body(stop: asyncio.Event) -> bool:
             await asyncio.to_thread(work, stop.is_set)

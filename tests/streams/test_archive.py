@@ -218,6 +218,20 @@ def test_a_topic_has_each_record_as_it_was(topic_archiver: tuple[Archiver, NodeP
     check(read(paths))
 
 
+def test_a_record_that_is_too_large_for_the_topic_holds_up_no_other(
+    topic_archiver: tuple[Archiver, NodePaths],
+) -> None:
+    archiver, paths = topic_archiver
+    records = [b"0", bytes(3 << 20), b"2"]
+    writer = DecoySpool(paths.decoy / "wine", limit_bytes=1 << 30)
+    writer.append(DecoyEntry("wine", encode_records(records), 3, answer(3)))
+    writer.close()
+    assert archiver.round() is None
+    rows = read(paths)
+    assert rows.record == [b"0", b"", b"2"]
+    assert rows.slot[:2] == ["forest", None]
+
+
 def test_what_is_on_the_topic_twice_is_read_once(
     topic_archiver: tuple[Archiver, NodePaths],
 ) -> None:
