@@ -36,13 +36,17 @@ AT_ONCE = 1000  # records in one request of `repertory score`
     "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Score only the first records.")
-def score(url: str, data_type: str, file: Path, limit: int | None) -> None:
+@click.option(
+    "--explain", is_flag=True, help="Say what each slot answered, where a policy chooses."
+)
+def score(url: str, data_type: str, file: Path, limit: int | None, *, explain: bool) -> None:
     """Score the records of FILE: CSV with a header, JSON lines or Parquet, as its name tells.
 
     With - for FILE, CSV or JSON lines are read from standard input.
 
-    Prints one line of JSON for each record, in order, with the model version that scored it. Where
-    a record could not be scored, the line says why; the exit code then is 1.
+    Prints one line of JSON for each record, in order, with the model version that scored it, and
+    where a policy chose that one, with the policy, the slot, and whether it is a fallback. Where a
+    record could not be scored, the line says why; the exit code then is 1.
     """
     from repertory.http.caller import call, path
     from repertory.streams.tables import read_rows
@@ -51,10 +55,10 @@ def score(url: str, data_type: str, file: Path, limit: int | None) -> None:
     with _opened(file) as readable:
         rows = itertools.islice(read_rows(readable), limit)
         while records := [_with_numbers(row) for row in itertools.islice(rows, AT_ONCE)]:
-            target = path("score", data_type)
+            target = path("score", data_type) + ("?explain=true" if explain else "")
             answer = asyncio.run(call(url, "POST", target, {"records": records}))
             for result in answer["results"]:
-                click.echo(orjson.dumps({"model": answer["model"], **result}))
+                click.echo(orjson.dumps({**made_by(answer), **result}))
                 count, failed = count + 1, failed + ("error" in result)
     if not count:
         raise click.ClickException(
@@ -62,6 +66,13 @@ def score(url: str, data_type: str, file: Path, limit: int | None) -> None:
         )
     if failed:
         raise click.ClickException(f"{failed:,} of {count:,} records could not be scored")
+
+
+def made_by(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return what all results of an answer have in common: their model, or the policy that chose."""
+    if "policy" not in answer:
+        return {"model": answer["model"]}
+    return {"policy": {key: answer["policy"][key] for key in ("name", "version")}}
 
 
 @contextmanager
