@@ -5,38 +5,21 @@ example's models in turn, and shows what is served. Ctrl-C ends everything.
 """
 
 import argparse
-import atexit
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle
-from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.error import HTTPError, URLError
 
+from examples.wine.running import HERE, ROOT, Stopped, brokers, wines
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
 from repertory.actors.local_node import LocalNode
-from repertory.cli import EMBEDDED_BROKER
-from repertory.config import load_config
 from repertory.streams.publish import publish_model
-
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-
-
-class Stopped(Exception):
-    """Ctrl-C, SIGTERM, or a terminal that was closed."""
 
 
 def main() -> None:
@@ -46,55 +29,12 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10.0, help="seconds between new models")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long to run")
     arguments = parser.parse_args()
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, _stop)
-    _take_terminal()
-    folder = load_config(ROOT / "cluster.yaml").data_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "example.log"
     console = Console()
     try:
-        with LocalNode(ROOT / "cluster.yaml", "--broker", "embedded", log=log) as node:
-            console.print(f"starting the embedded broker and a node (its log: {log})")
-            node.wait_until(ready=False)
-            with _replay(arguments.rate, _brokers(node), log):
-                Show(node, console, every=arguments.every).run(arguments.seconds)
+        with wines(ROOT / "cluster.yaml", console, rate=arguments.rate) as node:
+            Show(node, console, every=arguments.every).run(arguments.seconds)
     except Stopped:
         console.print("stopped; run it again, and it serves from its snapshot")
-
-
-def _take_terminal() -> None:
-    """Have Ctrl-C reach this process alone: `make`, which waits for us, would call it an error."""
-    if sys.stdin.isatty() and os.getpgrp() != os.getpid():
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        makes = os.tcgetpgrp(sys.stdin.fileno())
-        os.setpgid(0, 0)
-        os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
-        atexit.register(os.tcsetpgrp, sys.stdin.fileno(), makes)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
-    raise Stopped
-
-
-def _brokers(node: LocalNode) -> str:
-    return node.config.kafka.bootstrap_servers or EMBEDDED_BROKER
-
-
-@contextmanager
-def _replay(rate: int, brokers: str, log: Path) -> Iterator[None]:
-    """Replay the wines over and over, in a process of its own."""
-    wines = HERE / "data" / "winequality-red.csv"
-    command = [sys.executable, "-m", "repertory", "replay", str(wines), "--topic", "mdata"]
-    command += ["--kafka", brokers, "--rate", str(rate), "--loop", "--ignore", "quality", "--quiet"]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=5)
 
 
 class Show:
@@ -133,7 +73,7 @@ class Show:
         model = next(self._models)
         publish_model(
             HERE / "models" / model["file"],
-            bootstrap_servers=_brokers(self._node),
+            bootstrap_servers=brokers(self._node),
             topic="models",
             data_type="wine",
             name=model["name"],

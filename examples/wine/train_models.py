@@ -3,6 +3,7 @@
 Writes to models/: the models; models.json, which says what they are; and expected.npz, what the
 library that trained each model answers for all 1,599 wines (`<stem>.labels`, `<stem>.classes` and
 `<stem>.probabilities` of a classifier, `<stem>.values` of a regression), the oracle of the tests.
+Writes to models/bad/ one whose export went wrong, for `make rendezvous`.
 
     pip install "repertory[all]" scikit-learn skl2onnx
     python examples/wine/train_models.py
@@ -168,6 +169,8 @@ def _add_mlps(gallery: Gallery, wines: Wines, writer: PmmlWriter) -> None:
             classes=mlp.classes_,
             probabilities=pipeline.predict_proba(wines.inputs),
         )
+    # A mistake that is easily made: the network alone, to which nobody scales its inputs.
+    (HERE / "models" / "bad" / "mlp-without-scaler.onnx").write_bytes(_onnx(mlp))
 
 
 def _add_tensorflow(gallery: Gallery, wines: Wines) -> None:
@@ -193,7 +196,7 @@ def _read_wines() -> Wines:
     return Wines(header[:-1], table[:, :-1], table[:, -1].astype(int))
 
 
-def _onnx(model: RandomForestClassifier | Pipeline) -> bytes:
+def _onnx(model: RandomForestClassifier | MLPClassifier | Pipeline) -> bytes:
     """Export with float32 inputs.
 
     scikit-learn's trees round their inputs to float32 too, and skl2onnx rounds their thresholds so
