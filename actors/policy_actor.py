@@ -6,8 +6,9 @@ that rings at the next deadline.
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -30,7 +31,7 @@ from repertory.actors.messages import (
 from repertory.actors.policies.active import ActivePolicy, Verdicts
 from repertory.actors.policies.records import FieldReader
 from repertory.actors.policies.settings import read_settings
-from repertory.actors.policy_core import PolicyCore
+from repertory.actors.policy_core import STUCK_SECONDS, PolicyCore
 from repertory.actors.sole import Sole
 from repertory.actors.wire import unpack_address
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
@@ -46,6 +47,11 @@ SLOTS_SECONDS = 3.0
 TELL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+class _Call(NamedTuple):
+    slot: str
+    since: float  # monotonic seconds
 
 
 class PolicyActor(DoorActor):
@@ -67,7 +73,7 @@ class PolicyActor(DoorActor):
         self._listening = False
         self._alarm = Alarm()
         self._spool: DecoySpool | None = None
-        self._calling: dict[int, str] = {}  # slots that have not greeted back yet
+        self._calling: dict[int, _Call] = {}  # by peer: slots that have not greeted back yet
         self._routers: set[int] = set()
         self._router: ActorAddress | None = None
         self._verdict: Verdicts | None = None
@@ -112,7 +118,7 @@ class PolicyActor(DoorActor):
         self._core.tick()
         self._call_slots()
         self._play_when_complete()
-        for peer in self._core.stuck():
+        for peer in self._hanging():
             if (pid := self.hub.pid(peer)) is not None:
                 log.error("a slot hangs; its actor is killed", shard=str(self._shard))
                 kill(pid)
@@ -247,15 +253,22 @@ class PolicyActor(DoorActor):
     def _call_slots(self) -> None:
         assert self._core is not None
         assert self._paths is not None
-        called = set(self._calling.values())
+        called = {call.slot for call in self._calling.values()}
         for slot in self._core.wanted():
             if slot in called:
                 continue
             peer = self.hub.connect(self._paths.serving_door(self._shard.data_type, slot))
             if peer is not None:
-                self._calling[peer] = slot
+                self._calling[peer] = _Call(slot, time.monotonic())
                 hello = Hello(protocol=PROTOCOL_VERSION, role="policy", name=self._node)
                 self.hub.send(peer, Envelope(kind=Envelope.HELLO), hello.SerializeToString())
+
+    def _hanging(self) -> Iterator[int]:
+        """Yield slots that answer no batch, or not even a greeting."""
+        assert self._core is not None
+        yield from self._core.stuck()
+        before = time.monotonic() - STUCK_SECONDS
+        yield from [peer for peer, call in self._calling.items() if call.since < before]
 
     # --- frames
 
@@ -267,8 +280,8 @@ class PolicyActor(DoorActor):
         elif kind in (Envelope.SCORED, Envelope.FAILURE):
             self._core.replied(peer, frame)
         elif kind == Envelope.WELCOME:
-            if (slot := self._calling.pop(peer, None)) is not None:
-                self._core.slot_up(slot, peer)
+            if (call := self._calling.pop(peer, None)) is not None:
+                self._core.slot_up(call.slot, peer)
                 self._play_when_complete()
         elif kind == Envelope.HELLO:
             self._greet(peer)
@@ -310,7 +323,9 @@ class PolicyActor(DoorActor):
             status |= {"name": policy.settings.policy, "version": policy.position}
             status |= {"slots": list(policy.slots), "shadows": list(policy.settings.shadows)}
         if self._spool is not None:
-            status["trouble"] = self._spool.trouble
+            spool = self._spool
+            status["decoy"] = {"archived": spool.archived, "dropped": spool.dropped}
+            status["warnings"] = [spool.trouble] if spool.trouble else []
         self._tell_routers("status", status)
 
     def _tell_routers(self, subject: str, data: dict[str, Any]) -> None:

@@ -77,6 +77,8 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     for troubles in status["troubles"].values():
         for sentence in troubles:
             click.secho(sentence, fg="red")
+    for sentence in _warnings(status):
+        click.secho(sentence, fg="yellow")
     models = {slot: model for name, state in states.items() for slot, model in _models(name, state)}
     serving = {name: model for name, model in models.items() if "error" not in model}
     if serving:
@@ -88,6 +90,13 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     for name, model in models.items():
         if "error" in model:
             click.secho(f"{name}: {model['error']}", fg="yellow")
+
+
+def _warnings(status: dict[str, Any]) -> Iterator[str]:
+    """Yield what does not go as it should, and keeps the node from nothing."""
+    policies = (each.get("policy", {}) for each in status.get("data_types", {}).values())
+    for told in (*status.get("faces", {}).values(), *policies):
+        yield from told.get("warnings", ())
 
 
 def _models(data_type: str, state: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """What a result says of how a policy chose its answer."""
 
 import json
-import timeit
 from dataclasses import replace
 from typing import Any
 
@@ -186,16 +185,3 @@ def test_scores_are_counted_by_the_model_that_gave_them() -> None:
     assert choices.count(without=()) == {FOREST: 3, TREE: 2}
     failed = Scored("wine", records(5), answer, {0: NO, 1: NO, 3: NO}, 3000)
     assert failed.scores_by_model() == {FOREST: 2}
-
-
-def test_a_policy_adds_less_than_half_to_the_time_of_a_batch() -> None:
-    with_one = wines(1024)
-    without = replace(with_one, policy=None)
-    batch, encode = records(1024), encoder("protobuf")
-
-    def seconds(answer: ScoredColumns) -> float:
-        return timeit.timeit(lambda: encode(Scored("wine", batch, answer, {}, 1), LIMIT), number=3)
-
-    # The least of several, in turns: others use the machine, too.
-    pairs = [(seconds(without), seconds(with_one)) for _ in range(20)]
-    assert min(each[1] for each in pairs) < 1.5 * min(each[0] for each in pairs)
