@@ -14,9 +14,9 @@ UNANSWERED = RecordFailed(FailureCode.DEADLINE_EXCEEDED, "no model on stage answ
 def merge(answers: Answers, choice: Choice) -> ScoredColumns:
     """Return each record's score as its chosen slot gave it. `model` is that of the best-ranked one.
 
-    A record that nobody scored has the failure of the best-ranked slot that tried it. There are the
-    extras of all slots, NaN where the chosen one has none. Raises ValueError when no slot answered
-    at all.
+    A record that nobody scored has the failure of the best-ranked slot that tried it. There are
+    probabilities if all chosen slots give them, since zeros would be a lie, and the extras of all
+    slots, NaN where the chosen one has none. Raises ValueError when no slot answered at all.
     """
     arrived = [(slot, each) for slot, each in enumerate(answers.arrived) if each is not None]
     if not arrived:
@@ -34,7 +34,8 @@ def merge(answers: Answers, choice: Choice) -> ScoredColumns:
     labels = tuple(dict.fromkeys(label for _, each in arrived for label in each.columns.labels))
     index = {label: place for place, label in enumerate(labels)}
     chosen = np.full(answers.count, NOBODY, np.int32)
-    with_probabilities = any(each.columns.probabilities is not None for _, each in arrived)
+    chosen_answers = [each for slot, each in arrived if slot in chosen_slots]
+    with_probabilities = all(each.columns.probabilities is not None for each in chosen_answers)
     probabilities = np.zeros((answers.count, len(labels))) if with_probabilities else None
     for slot, each in arrived:
         columns = each.columns
