@@ -1,14 +1,18 @@
-# `make run` serves the example; `make test` runs every check that CI runs. Each sets itself up.
+# `make run` serves the example, `make rendezvous` with several models on stage; `make test` runs
+# every check that CI runs. Each sets itself up.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test check kafka lint protos soak bench clean
+.PHONY: run rendezvous test check kafka lint protos soak bench clean
 
 run: $(READY)
 	$(BIN)/python -m examples.wine.run
+
+rendezvous: $(READY)
+	$(BIN)/python -m examples.wine.rendezvous
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadscope
