@@ -20,6 +20,7 @@ from repertory.actors.policies.canary import CANARY, REFERENCE, ByShare, Canary,
 from repertory.actors.policies.choice import Batch
 from repertory.actors.policies.collector import Collector, Decided
 from repertory.actors.policies.comparison import Comparison
+from repertory.actors.policies.guard import Guard
 from repertory.actors.policies.kinds import CanaryOptions, patience_ms
 from repertory.actors.policies.policy_statistics import PolicyStatistics
 from repertory.actors.policies.settings import PolicySettings, make_policy
@@ -69,7 +70,7 @@ class ActivePolicy:
         self.names = (*self.slots, *settings.shadows)
         self._since_ms = since_ms
         self._clock = clock
-        self._policy = make_policy(settings)
+        self._policy = Guard(make_policy(settings), slots=len(self.slots))
         patience = patience_ms(settings)
         self._patience = None if patience is None else patience / 1000
         self.collector = Collector(self._policy, clock)
@@ -219,7 +220,8 @@ class ActivePolicy:
         return {
             "name": self.settings.policy,
             "version": self.position,
-            "decider": type(self._policy).__name__,
+            "decider": type(self._policy.policy).__name__,
+            "trouble": self._policy.trouble,
             "since": self._since_ms,
             "timeout": None if self._patience is None else self._patience * 1000,
             "ranking": list(self.slots),
@@ -252,7 +254,7 @@ class ActivePolicy:
             return None
         promoted = self.ended.verdict is Verdict.PROMOTED
         if not promoted:
-            self._policy = self.collector.policy = Canary(ByShare(0.0))
+            self._policy.policy = Canary(ByShare(0.0))
         return Verdicts(self.ended, self._successor(CANARY if promoted else REFERENCE))
 
     def _successor(self, place: int) -> PolicySettings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,22 +63,26 @@ def read_settings(text: str | bytes) -> PolicySettings:
 
 def make_policy(settings: PolicySettings) -> Policy:
     """Return a new policy of these settings. Raises InvalidRequest."""
-    makers = known_policies()
-    if settings.policy not in makers:
-        known = ", ".join(sorted(makers))
+    kinds = known_policies()
+    if settings.policy not in kinds:
+        known = ", ".join(sorted(kinds))
         raise InvalidRequest(f"there is no policy {settings.policy!r}; there are: {known}")
     try:
-        return makers[settings.policy](settings)
+        maker: PolicyMaker = kinds[settings.policy].load()
+        return maker(settings)
     except ValidationError as error:
         raise InvalidRequest(f"options.{faults(error)}") from error
     except ValueError as error:
         raise InvalidRequest(f"policy {settings.policy!r}: {error}") from error
+    except Exception as error:  # a package's defect is no reason for ours to fail
+        what = f"{type(error).__name__}: {error}"
+        raise InvalidRequest(f"policy {settings.policy!r} cannot be made: {what}") from error
 
 
 @cache
-def known_policies() -> Mapping[str, PolicyMaker]:
-    """Return all kinds of policies that are installed, by name."""
-    return {each.name: each.load() for each in entry_points(group=ENTRY_POINTS)}
+def known_policies() -> Mapping[str, EntryPoint]:
+    """Return all kinds of policies that are installed, by name; each names a `PolicyMaker`."""
+    return {each.name: each for each in entry_points(group=ENTRY_POINTS)}
 
 
 def faults(error: ValidationError) -> str:
