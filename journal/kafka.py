@@ -32,10 +32,10 @@ READ_BYTES = 64 * MEBIBYTE  # one `read` stops when it holds so much
 CHECK_SECONDS, MEND_SECONDS = 10.0, 1.0
 QUIET_SECONDS = 2.0  # brokers that take longer for an answer are in trouble
 
+MESSAGE_TYPE, POLICY = "message-type", "policy"  # a header, anybody's, and what it says
 _DATA_TYPE = "repertory-data-type"
 _ROLLBACK = "repertory-rollback-to"
 _ORIGIN = "repertory-origin"
-_MESSAGE_TYPE, _POLICY = "message-type", "policy"
 
 _ENVELOPE_BYTES = MEBIBYTE  # room for what surrounds a model's content in a message
 _LARGEST_MESSAGE = 1_000_000_000  # that librdkafka can be configured for
@@ -114,7 +114,7 @@ class KafkaJournal:
 
     def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
         """Append a policy; see `Journal` and `append`."""
-        headers = {_DATA_TYPE: data_type, _MESSAGE_TYPE: _POLICY}
+        headers = {_DATA_TYPE: data_type, MESSAGE_TYPE: POLICY}
         headers |= {_ORIGIN: origin} if origin is not None else {}
         position, published_ms = self._produce(data_type, policy, headers)
         return Entry(position, data_type, published_ms, policy=policy)
@@ -224,7 +224,7 @@ _HINTS = {
 def _entry(message: Message) -> Entry:
     headers = _headers(message)
     value: bytes | None = message.value()
-    is_policy = headers.get(_MESSAGE_TYPE) == _POLICY.encode()
+    is_policy = headers.get(MESSAGE_TYPE) == POLICY.encode()
     kind: type[ModelDescriptor | Policy] = Policy if is_policy else ModelDescriptor
     data_type = _data_type(headers, _described(kind, value or b""), message.key())
     position, published_ms = offset_of(message) + 1, _published_ms(message)

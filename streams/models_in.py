@@ -1,4 +1,4 @@
-"""Models in: what is published to the models topic goes to the keeper, once each.
+"""Models and policies in: what is published to the models topic goes to the keeper, once each.
 
 Only where the journal is SQLite; a journal that is the topic itself is read by the keeper.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, Producer
+from google.protobuf.message import DecodeError
 
 from repertory.actors.client import RouterClient
 from repertory.actors.process import NodeProcess
@@ -25,15 +26,19 @@ from repertory.errors import (
     UnknownDataType,
 )
 from repertory.journal.clock import epoch_ms
+from repertory.journal.kafka import MESSAGE_TYPE, POLICY
 from repertory.journal.topic import topic_losses
+from repertory.protos.policy_pb2 import Policy
 from repertory.streams.dead_letters import Place, headers_of, letter_headers, letter_value
 from repertory.streams.outgoing import OVERHEAD_BYTES
+from repertory.streams.record import Headers
 from repertory.streams.source import SourceFailed, consumer_properties, is_fatal
 from repertory.streams.topics import Topic
 
 READ_SECONDS = 0.2
 ASK_SECONDS = 30.0
 FIRST_BACKOFF, LAST_BACKOFF = 0.1, 5.0
+MOST_POLICY_BYTES = MEBIBYTE // 4  # far over any that people write
 
 # The keeper refuses these for good: they say something of the model, not of the moment.
 _REFUSALS = (InvalidRequest, NotFound, PublishRejected, UnknownDataType)
@@ -42,13 +47,14 @@ log = structlog.get_logger(__name__)
 
 
 class ModelIntake:
-    """Takes models from kafka.models_topic, one after the other, and has the keeper publish them.
+    """Takes models and policies from kafka.models_topic, and has the keeper publish them in turn.
 
     Each node reads all of them, as a consumer group of its own. A message is committed once the
     keeper has it; the keeper knows it by its place (`origin`), so that asking twice is harmless.
     What is refused goes to the dead letters. A message without a value retires the data type that
     is its key; one with another key removes something else from a compacted topic, and is passed
-    over with a warning.
+    over with a warning. A policy has the header `message-type: policy`; without a value, it says
+    that its key is to have none.
     """
 
     def __init__(self, process: NodeProcess, client: RouterClient, dead_letters: Topic) -> None:
@@ -100,25 +106,13 @@ class ModelIntake:
 
     async def _take(self, message: Message, stop: asyncio.Event) -> bool:
         """Do what a message says; return whether it is done with."""
-        backoff = FIRST_BACKOFF
+        headers, backoff = headers_of(message), FIRST_BACKOFF  # they are not to be had twice
         while not stop.is_set():
             try:
-                if (value := message.value()) is None:
-                    await self._retire(message)
-                else:
-                    await self._publish(message, value)
+                await self._hand_over(message, headers)
                 return True
             except _REFUSALS as error:
-                if message.value() is None:
-                    log.warning(
-                        "a message without a value is passed over",
-                        origin=_origin(message),
-                        key=repr(message.key()),
-                        why=str(error),
-                    )
-                    return True
-                log.warning("a model is refused", origin=_origin(message), why=str(error))
-                await self._call(self._bury, message, str(error))
+                await self._refuse(message, headers, str(error))
                 return True
             except (RequestFailed, OSError) as error:
                 log.warning("a model waits", origin=_origin(message), why=str(error))
@@ -126,6 +120,26 @@ class ModelIntake:
                 await asyncio.wait_for(stop.wait(), backoff)
             backoff = min(2 * backoff, LAST_BACKOFF)
         return False
+
+    async def _hand_over(self, message: Message, headers: Headers) -> None:
+        value = message.value()
+        if (MESSAGE_TYPE, POLICY.encode()) in headers:
+            await self._set_policy(message, value or b"")
+        elif value is None:
+            await self._retire(message)
+        else:
+            await self._publish(message, value)
+
+    async def _refuse(self, message: Message, headers: Headers, reason: str) -> None:
+        origin = _origin(message)
+        if message.value() is None:
+            key = repr(message.key())
+            log.warning(
+                "a message without a value is passed over", origin=origin, key=key, why=reason
+            )
+            return
+        log.warning("a model is refused", origin=origin, why=reason)
+        await self._call(self._bury, message, headers, reason)
 
     async def _publish(self, message: Message, value: bytes) -> None:
         origin = _origin(message)
@@ -146,15 +160,27 @@ class ModelIntake:
         log.info("a model is handed to the keeper", origin=origin, answer=answer)
 
     async def _retire(self, message: Message) -> None:
-        data_type = (message.key() or b"").decode(errors="replace")
         answer = await self._client.ask(
             "retire",
             timeout=ASK_SECONDS,
-            data_type=data_type,
+            data_type=_key(message),
             origin=_origin(message),
             wait=False,
         )
         log.info("a data type is retired", origin=_origin(message), answer=answer)
+
+    async def _set_policy(self, message: Message, value: bytes) -> None:
+        policy = _policy(value)
+        answer = await self._client.ask(
+            "policy",
+            timeout=ASK_SECONDS,
+            data_type=policy.dataType or _key(message),
+            settings=policy.settings,
+            description=policy.description,
+            origin=_origin(message),
+            wait=False,
+        )
+        log.info("a policy is handed to the keeper", origin=_origin(message), answer=answer)
 
     def _warn_of_losses(self) -> None:
         with contextlib.suppress(JournalError):
@@ -172,10 +198,10 @@ class ModelIntake:
         except KafkaException as error:
             log.warning("not committed; the model is read again", why=error.args[0].str())
 
-    def _bury(self, message: Message, reason: str) -> None:
+    def _bury(self, message: Message, headers: Headers, reason: str) -> None:
         """Write a dead letter, and wait until the broker has it."""
         headers = letter_headers(
-            headers_of(message),
+            headers,
             code=FailureCode.REJECTED,
             reason=reason,
             source=Place(message.topic() or "", message.partition() or 0, message.offset() or 0),
@@ -198,6 +224,22 @@ class ModelIntake:
 
 def _origin(message: Message) -> str:
     return f"{message.topic()}/{message.partition()}/{message.offset()}"
+
+
+def _key(message: Message) -> str:
+    return (message.key() or b"").decode(errors="replace")
+
+
+def _policy(value: bytes) -> Policy:
+    """Return the policy in a message. Raises InvalidRequest."""
+    if len(value) > MOST_POLICY_BYTES:
+        raise InvalidRequest(
+            f"a policy of {len(value)} bytes is over the limit of {MOST_POLICY_BYTES}"
+        )
+    try:
+        return Policy.FromString(value)
+    except DecodeError as error:
+        raise InvalidRequest(f"the value is no Policy message: {error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,8 +8,9 @@ import pytest
 from repertory.actors.local_node import wait_until
 from repertory.errors import InvalidRequest, Unavailable
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.protos.policy_pb2 import Policy
 from repertory.protos.results_pb2 import ScoredRecord
-from repertory.streams.publish import publish_model
+from repertory.streams.publish import publish_model, publish_policy
 
 World = Any  # tests/streams/conftest.py has it
 
@@ -126,6 +127,77 @@ def test_garbage_is_a_dead_letter_and_what_has_no_value_is_passed_over(
     )
     assert {letter.value for letter in letters} == {b"\xffgarbage", nobody}
     assert any("beer" in letter.reason for letter in letters)
+
+
+def send_policy(world: World, settings: str, description: str) -> None:
+    """Publish a policy of wines over Kafka."""
+    publish_policy(
+        "wine",
+        settings,
+        bootstrap_servers=world.broker.bootstrap_servers,
+        topic=world.topic("models"),
+        description=description,
+    )
+
+
+def policies(world: World) -> list[tuple[str, str]]:
+    """Return the history of the policies of wines that this test published: state and reason."""
+    found = world.ask("policies", data_type="wine")["policies"]
+    mine = [policy for policy in found if world.prefix in policy["description"]]
+    return [(policy["state"], policy["reason"]) for policy in mine]
+
+
+def test_a_policy_that_comes_over_kafka_is_judged_and_one_without_a_value_removes_it(
+    world: World,
+) -> None:
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    send_policy(world, '{"policy": "latest", "slots": ["no-such"]}', f"oak of {world.prefix}")
+    send_policy(world, '{"policy": "latest"}', f"the newest of {world.prefix}")
+    produce_policy(world, None, b"wine")
+    wait_until(lambda: face.says("a policy is handed to the keeper") == 3, "all are handed over")
+    wait_until(lambda: [state for state, _ in policies(world)] == ["REPLACED", "REJECTED"], "so")
+    assert "no-such" in policies(world)[1][1]
+    assert world.count("dead") == 0
+
+
+def produce_policy(world: World, value: bytes | None, key: bytes, *more: tuple[Any, ...]) -> None:
+    """Write to the models topic what says that it is a policy."""
+    producer = world.producer()
+    headers = [("message-type", b"policy"), *more]
+    producer.produce(world.topic("models"), value, key, partition=0, headers=headers)
+    assert producer.flush(20) == 0
+
+
+def test_what_is_no_policy_is_a_dead_letter(world: World) -> None:
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    bad = [
+        (b"\xff no policy", "no Policy message"),
+        (Policy(dataType="beer", settings="{}").SerializeToString(), "'beer'"),
+        (Policy(settings="{").SerializeToString(), "JSON"),
+        (bytes(300_000), "over the limit"),
+    ]
+    for value, _ in bad:
+        produce_policy(world, value, b"wine", ("who", b"me"))
+    world.wait_count("dead", len(bad))
+    letters = sorted(world.dead_letters(), key=lambda letter: letter.source.offset)
+    assert [why in letter.reason for letter, (_, why) in zip(letters, bad, strict=True)] == (
+        [True] * len(bad)
+    ), letters
+    assert {letter.code for letter in letters} == {"rejected"}
+
+
+def test_a_policy_that_is_none_is_not_published() -> None:
+    with pytest.raises(InvalidRequest, match="policy"):
+        publish_policy("wine", '{"slots": []}', bootstrap_servers="127.0.0.1:1")
+
+
+def test_a_policy_that_brokers_do_not_take_is_named() -> None:
+    with pytest.raises(Unavailable, match=r"the policy of 'wine' was not published to 'models' at"):
+        publish_policy(
+            "wine", "", bootstrap_servers="127.0.0.1:1", properties={"message.timeout.ms": 100}
+        )
 
 
 def test_results_say_which_model_made_them_while_models_change(
