@@ -4,56 +4,18 @@ import os
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from tests.system.kafka_wines import Stream
 
 from repertory.actors.local_node import LocalNode, wait_until
-from repertory.protos.results_pb2 import ScoredRecord
-from repertory.protos.winerecord_pb2 import WineRecord
 from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.publish import publish_model
 
-RATE = 1000  # records a second
 BACK_SECONDS = 5.0
-
-
-class Stream:
-    """Produces wines at a steady rate, and knows which of them have results."""
-
-    def __init__(self, brokers: str) -> None:
-        self._brokers = brokers
-        self._consumer = Consumer({"bootstrap.servers": brokers, "group.id": "the test"})
-        self.produced: Counter[tuple[int, int]] = Counter()
-        self.results: Counter[tuple[int, int]] = Counter()
-
-    def produce(self, stop: Event) -> None:
-        producer = Producer({"bootstrap.servers": self._brokers, "linger.ms": 5})
-        value = WineRecord(pH=3.3, alcohol=10, density=0.99).SerializeToString()
-        while not stop.is_set():
-            for number in range(RATE // 20):
-                producer.produce("mdata", value, str(number), on_delivery=self._delivered)
-            producer.poll(0)
-            stop.wait(0.05)
-        producer.flush()
-
-    def _delivered(self, error: object, message: object) -> None:
-        assert error is None
-        self.produced[message.partition(), message.offset()] += 1  # type: ignore[attr-defined]
-
-    def read(self, stop: Event) -> None:
-        partitions = [TopicPartition("results", number, 0) for number in range(4)]
-        self._consumer.assign(partitions)
-        while not stop.is_set():
-            for message in self._consumer.consume(500, timeout=0.1):
-                assert message.error() is None
-                source = ScoredRecord.FromString(message.value() or b"").source
-                self.results[source.partition, source.offset] += 1
-        self._consumer.close()
 
 
 @pytest.fixture
