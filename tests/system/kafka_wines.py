@@ -1,10 +1,13 @@
 """Wines that stream through Kafka at a steady rate, and the results that come of them."""
 
 from collections import Counter
-from threading import Event
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from repertory.actors.local_node import wait_until
 from repertory.protos.results_pb2 import Decision, ScoredRecord
 from repertory.protos.winerecord_pb2 import WineRecord
 
@@ -46,3 +49,26 @@ class Stream:
                 if result.HasField("decision"):
                     self.decisions.append(result.decision)
         self._consumer.close()
+
+
+@contextmanager
+def flowing(brokers: str) -> Iterator[Stream]:
+    """Stream wines in the background of a `with` block; at its end each record has a result."""
+    stream, no_more, stop = Stream(brokers), Event(), Event()
+    threads = [
+        Thread(target=stream.produce, args=(no_more,)),
+        Thread(target=stream.read, args=(stop,)),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: stream.results, "the first result")
+        yield stream
+        no_more.set()
+        threads[0].join()
+        wait_until(lambda: set(stream.produced) <= set(stream.results), "each has a result", 60)
+    finally:
+        no_more.set()
+        stop.set()
+        for thread in threads:
+            thread.join()

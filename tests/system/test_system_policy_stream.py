@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from tests.system.kafka_wines import Stream
+from tests.system.kafka_wines import Stream, flowing
 
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.streams.devbroker.process import BrokerProcess
@@ -53,28 +52,11 @@ def test_each_record_has_one_result_that_tells_the_decision_while_actors_are_kil
         publish_model(wine_models / file, bootstrap_servers=servers, data_type="wine", name=name)
     publish_policy("wine", MAJORITY, bootstrap_servers=servers)
     wait_until(lambda: [each["state"] for each in policies(node)] == ["IN_FORCE"], "a policy", 60)
-    stream, no_more, stop = Stream(servers), Event(), Event()
-    threads = [
-        Thread(target=stream.produce, args=(no_more,)),
-        Thread(target=stream.read, args=(stop,)),
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_until(lambda: stream.results, "the first result")
+    with flowing(servers) as stream:
         for kill in range(int(pytestconfig.getoption("--kills"))):
             time.sleep(chance.uniform(0.3, 1.0))  # the moment is the input, drawn from the seed
             os.kill(pids(node)[kill % 4], signal.SIGKILL)
-            seen = len(stream.results)
-            wait_until(partial(_more_than, stream, seen + 500), "more results")
-        no_more.set()
-        threads[0].join()
-        wait_until(lambda: set(stream.produced) <= set(stream.results), "each has a result", 60)
-    finally:
-        no_more.set()
-        stop.set()
-        for thread in threads:
-            thread.join()
+            wait_until(partial(_more_than, stream, len(stream.results) + 500), "more results")
     assert stream.produced == stream.results
     [version] = {decision.policy_version for decision in stream.decisions}
     assert version == policies(node)[0]["version"]

@@ -6,10 +6,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
-from tests.system.kafka_wines import Stream
+from tests.system.kafka_wines import Stream, flowing
 
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.streams.devbroker.process import BrokerProcess
@@ -46,31 +45,13 @@ def test_every_record_gets_a_result_when_a_process_is_killed(
     model = wine_models / "05-mlp.onnx"
     publish_model(model, bootstrap_servers=broker.bootstrap_servers, data_type="wine")
     node.wait_until(ready=True)
-    stream, no_more, stop = Stream(broker.bootstrap_servers), Event(), Event()
-    threads = [
-        Thread(target=stream.produce, args=(no_more,)),
-        Thread(target=stream.read, args=(stop,)),
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_until(lambda: stream.results, "the first result")
+    with flowing(broker.bootstrap_servers) as stream:
         for _ in range(int(pytestconfig.getoption("--kills"))):
             time.sleep(chance.uniform(0.3, 1.0))  # the moment is the input, drawn from the seed
             wait_until(lambda: pid_of(node, module), "it runs")
             os.kill(pid_of(node, module) or 0, signal.SIGKILL)
             killed = time.time()
             slowest = max(slowest, seconds_until_results(stream, killed))
-        no_more.set()
-        threads[0].join()
-        wait_until(
-            lambda: not set(stream.produced) - set(stream.results), "every record has a result", 60
-        )
-    finally:
-        no_more.set()
-        stop.set()
-        for thread in threads:
-            thread.join()
     doubled = sum(count - 1 for count in stream.results.values())
     print(f"{len(stream.produced):,} records, {doubled:,} doubled, slowest return {slowest:.2f} s")
     assert not stream.results.keys() - stream.produced.keys()
