@@ -17,7 +17,7 @@ from typing import Any
 
 from examples.wine.rendezvous_page import history, in_a_line, page, percent
 from examples.wine.running import HERE, ROOT, Stopped, wines
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from repertory.actors.local_node import LocalNode
@@ -26,6 +26,7 @@ MODELS = (HERE / "models").relative_to(ROOT)
 SHARE = 0.25  # of the records, for a canary
 # Forest and MLP are known to differ on 19 of 100 wines, the MLP and the bad one on 53.
 MOST_DISAGREEMENT = 0.3
+ASK = "ask it yourself, from another terminal: repertory status"
 PATIENCE = 10.0  # seconds, for a node that is just busy with something else
 
 
@@ -85,8 +86,8 @@ def acts(rate: int, seconds: float) -> Iterator[Act]:
     yield Act(
         "A majority",
         "The three vote on each wine. Once two agree, nobody waits for the third, which could"
-        " change nothing; where all three differ, the forest, which is named first, is right."
-        " How far they agree is counted for each pair.",
+        " change nothing: it counts as late. Where all three differ, the forest is right, for it is"
+        " named first. How far they agree is counted for each pair.",
         ("repertory policy set wine majority forest mlp tree",),
     )
     yield Act(
@@ -166,7 +167,8 @@ class Rendezvous:
             while time.monotonic() < end and (state := self._state(settings["version"])):
                 shown = page(state, settings["settings"], self._pairs())
                 if live:
-                    screen.update(shown, refresh=True)
+                    left = f"{end - time.monotonic():.0f} s at most; stop: Ctrl-C"
+                    screen.update(Group(shown, f"[dim]{left}; {ASK}[/]"), refresh=True)
                 elif time.monotonic() >= line_due:
                     self._console.print(in_a_line(state), soft_wrap=True)
                     line_due += self._seconds / 5
