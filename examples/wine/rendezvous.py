@@ -201,7 +201,7 @@ class Rendezvous:
             return
         good = "promoted" in newest["description"]
         style = "bold green" if good else "bold red"
-        self._console.print(newest["description"], style=style, markup=False)
+        self._console.print(newest["description"], style=style, markup=False, soft_wrap=True)
         self._console.print("from now on:")
         self._watch(self._get("/policies/wine"), self._seconds / 5)
 
