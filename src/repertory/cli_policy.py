@@ -47,6 +47,7 @@ def _option(text: str) -> tuple[str, Any]:
 @click.argument("slots", nargs=-1)
 @click.option("--deadline-ms", type=float, help="How long slots are waited for.")
 @click.option("--shadow", "shadows", multiple=True, help="Compare this slot; it never answers.")
+@click.option("--tolerance", type=float, help="By how much values may differ and still agree.")
 @click.option("--decoy", is_flag=True, help="Archive each input, with its answer.")
 @click.option(
     "--option",
@@ -62,22 +63,50 @@ def _option(text: str) -> tuple[str, Any]:
     help="Read the settings, a JSON object, from this file; - is standard input.",
 )
 @click.option("--description", default="", help="Why, for whoever reads the history.")
+@click.option("--kafka", "brokers", metavar="HOST:PORT", help="Publish to Kafka instead of HTTP.")
+@click.option("--topic", default="models", show_default=True, help="Topic, with --kafka.")
 def set_policy(
-    url: str, data_type: str, kind: str | None, file: Any, description: str, **settings: Any
+    url: str,
+    data_type: str,
+    kind: str | None,
+    file: Any,
+    description: str,
+    **settings: Any,
 ) -> None:
     """Put a policy in force: KIND is latest, deadline, majority, quality, canary, or your own.
 
     It is checked against the models on stage first; the old one is in force until then.
+
+    Over Kafka, it is not waited for: `repertory policy history` tells what became of it.
     """
     from repertory.http.caller import call, path
 
     if (file is None) == (kind is None):
         raise click.UsageError("say the KIND and its slots, or --file")
     document = _read(file) if file is not None else _document(kind, settings)
+    if (brokers := settings["brokers"]) is not None:
+        _publish(brokers, settings["topic"], data_type, document, description)
+        return
     with waiting(f"the policy of {data_type} is checked"):
         body = {**document, "description": description}
         answer = asyncio.run(call(url, "PUT", path("policies", data_type), body))
     _say(answer)
+
+
+def _publish(
+    brokers: str, topic: str, data_type: str, document: dict[str, Any], description: str
+) -> None:
+    from repertory.streams.publish import publish_policy
+
+    with waiting(f"waiting for {brokers} to take it"):
+        publish_policy(
+            data_type,
+            json.dumps(document),
+            bootstrap_servers=brokers,
+            topic=topic,
+            description=description,
+        )
+    say(f"published to {topic} at {brokers}; `repertory policy history` tells what becomes of it")
 
 
 def _document(kind: str | None, settings: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +115,7 @@ def _document(kind: str | None, settings: dict[str, Any]) -> dict[str, Any]:
         "slots": settings["slots"],
         "deadlineMs": settings["deadline_ms"],
         "shadows": settings["shadows"],
+        "tolerance": settings["tolerance"],
         "decoy": settings["decoy"],
         "options": dict(map(_option, settings["options"])),
     }
