@@ -83,9 +83,15 @@ def set_policy(
 
     if (file is None) == (kind is None):
         raise click.UsageError("say the KIND and its slots, or --file")
-    document = _read(file) if file is not None else _document(kind, settings)
-    if (brokers := settings["brokers"]) is not None:
-        _publish(brokers, settings["topic"], data_type, document, description)
+    brokers, topic = settings.pop("brokers"), settings.pop("topic")
+    document = _document(kind, settings)
+    if file is not None:
+        if document:
+            raise click.UsageError(f"--file says it all, also {', '.join(document)}")
+        document = _read(file)
+    description = description or document.pop("description", "")
+    if brokers is not None:
+        _publish(brokers, topic, data_type, document, description)
         return
     with waiting(f"the policy of {data_type} is checked"):
         body = {**document, "description": description}
@@ -116,10 +122,11 @@ def _document(kind: str | None, settings: dict[str, Any]) -> dict[str, Any]:
         "deadlineMs": settings["deadline_ms"],
         "shadows": settings["shadows"],
         "tolerance": settings["tolerance"],
-        "decoy": settings["decoy"],
+        "decoy": settings["decoy"] or None,
         "options": dict(map(_option, settings["options"])),
     }
-    return {key: value for key, value in document.items() if value}
+    absent: tuple[object, ...] = (None, (), {})
+    return {key: value for key, value in document.items() if value not in absent}
 
 
 def _read(file: Any) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def test_help_lists_the_commands(repertory: Callable[..., Any]) -> None:
         (["set", "wine", "latest", "--option", "share"], "'share' is not NAME=VALUE"),
         (["set", "wine", "latest", "--deadline-ms", "soon"], "'soon' is not a valid float"),
         (["set", "wine", "--file", "nix.json"], "No such file or directory"),
+        (["set", "wine", "--file", "-", "--decoy"], "--file says it all, also decoy"),
         (["rollback", "wine", "0"], "0 is not in the range x>=1"),
         (["show"], "Missing argument 'DATA_TYPE'"),
     ],
@@ -106,14 +107,21 @@ def test_a_policy_that_is_set_is_shown(policy: Callable[..., Any]) -> None:
     }
 
 
+def test_nothing_that_is_said_is_left_out(policy: Callable[..., Any]) -> None:
+    ended = policy("set", "wine", "majority", "forest", "tree", "--deadline-ms", 0)
+    refused(ended, "deadlineMs: Input should be greater than 0 (got 0.0)")
+
+
 def test_what_was_shown_can_be_set_again(policy: Callable[..., Any], tmp_path: Path) -> None:
     arguments = ("forest", "tree", "--option", "share=0.5", "--option", "by=pH")
     version = version_in_force(policy("set", "wine", "canary", *arguments), "canary")
     shown = policy("show", "wine").out
     assert json.loads(shown)["options"] == {"share": 0.5, "by": "pH"}
     file = tmp_path / "policy.json"
-    file.write_text(shown)
+    file.write_text(json.dumps({**json.loads(shown), "description": "as before"}))
     assert version_in_force(policy("set", "wine", "--file", file), "canary") > version
+    newest = json.loads(policy("history", "wine", "--json").out)["policies"][0]
+    assert newest["description"] == "as before"
     version_in_force(policy("set", "wine", "--file", "-", stdin=shown), "canary")
     assert policy("show", "wine").out == shown
 
