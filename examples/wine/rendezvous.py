@@ -80,14 +80,14 @@ def acts(rate: int, seconds: float) -> Iterator[Act]:
         "A deadline",
         "Now all three score every wine. After 20 ms the best answer that has come is taken: the"
         " forest's if it is there, otherwise the MLP's, otherwise the tree's. This is Ted Dunning's"
-        " rendezvous: a slow model costs quality for a few records, and never time.",
+        " rendezvous: where a model is slow, the second best answers, and nobody waits longer.",
         ("repertory policy set wine deadline forest mlp tree --deadline-ms 20",),
     )
     yield Act(
         "A majority",
         "The three vote on each wine. Once two agree, nobody waits for the third, which could"
-        " change nothing: it counts as late. Where all three differ, the forest is right, for it is"
-        " named first. How far they agree is counted for each pair.",
+        " change nothing: it counts as late. Where all three differ, the forest's answer counts,"
+        " for it is named first. How far they agree is counted for each pair.",
         ("repertory policy set wine majority forest mlp tree",),
     )
     yield Act(
