@@ -202,6 +202,9 @@ class PolicyActor(DoorActor):
             settings = read_settings(message.settings)
             policy = ActivePolicy(settings, position=message.position, since_ms=message.since_ms)
         except InvalidRequest as error:
+            why = f"policy {message.position} of {message.data_type!r} cannot be played: {error}"
+            log.error("a policy cannot be played", shard=str(self._shard), why=str(error))
+            self._core.cannot_play(why)
             self._tell_router(PolicyFailed(message.data_type, message.position, str(error)))
             return
         self._core.prepare(policy)

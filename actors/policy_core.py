@@ -113,6 +113,7 @@ class PolicyCore:
         self._held: list[_Batch] = []  # while no slot is there, or no policy yet
         self._current: ActivePolicy | None = None
         self._coming: ActivePolicy | None = None
+        self._impossible: str | None = None  # why there is no policy
         self._leaving: list[
             ActivePolicy
         ] = []  # policies before, with batches that are not answered
@@ -147,6 +148,11 @@ class PolicyCore:
         if self._current is not None:
             self._leaving.append(self._current)
         self._current, self._coming = self._coming, None
+        self._try_held()
+
+    def cannot_play(self, why: str) -> None:
+        """Refuse what comes, and what waits, as long as there is no policy at all."""
+        self._impossible = why
         self._try_held()
 
     # --- slots come and go
@@ -267,6 +273,9 @@ class PolicyCore:
 
     def _start(self, batch: _Batch) -> None:
         policy = self._current
+        if policy is None and self._impossible is not None:
+            self._refuse(batch, FailureCode.UNAVAILABLE, self._impossible)
+            return
         if policy is None or not any(self._slots[each].peer for each in policy.slots):
             self._held.append(batch)
             return

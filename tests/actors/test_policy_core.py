@@ -40,7 +40,7 @@ LATEST = {"policy": "latest"}
 class World:
     """A policy's core with slots that are up, and a clock."""
 
-    def __init__(self, document: dict[str, Any], *, position: int = 1) -> None:
+    def __init__(self, document: dict[str, Any] | None, *, position: int = 1) -> None:
         self.now = 100.0
         self.archived: list[bytes] = []
         self.core = PolicyCore(
@@ -50,7 +50,8 @@ class World:
             clock=lambda: self.now,
         )
         self._numbers = count(1)
-        self.play(document, position=position)
+        if document is not None:
+            self.play(document, position=position)
 
     def play(self, document: dict[str, Any], *, position: int) -> None:
         """Put a policy in force, and its slots up."""
@@ -241,6 +242,19 @@ def test_without_any_slot_a_batch_waits_and_is_given_up_in_the_end() -> None:
     world.score(wine())
     world.pass_time(MOST_SECONDS * 1000)
     assert world.failure() == FailureCode.DEADLINE_EXCEEDED
+
+
+def test_a_policy_that_cannot_be_made_is_told_to_all_until_there_is_another() -> None:
+    world = World(None)
+    world.score_only(wine())
+    assert world.answers() == []
+    world.core.cannot_play("there is no policy 'referee'")
+    assert world.failure() == FailureCode.UNAVAILABLE
+    world.score_only(wine())
+    assert world.failure() == FailureCode.UNAVAILABLE
+    world.play(MAJORITY, position=2)
+    world.core.cannot_play("there is no policy 'referee'")  # the one in force goes on
+    assert set(world.score(wine())) == {"forest", "mlp", "tree"}
 
 
 def test_a_slot_that_answers_nothing_is_not_asked_for_more_than_it_can_hold() -> None:
