@@ -1,6 +1,6 @@
 """What a policy is to be, as users write it: JSON of `PUT /policies/{dataType}` and of the journal."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Self
@@ -87,8 +87,15 @@ def known_policies() -> Mapping[str, EntryPoint]:
 
 def faults(error: ValidationError) -> str:
     """Return in one line what is wrong."""
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'the settings'}:"
-        f" {each['msg'].removeprefix('Value error, ')} (got {each['input']!r:.80})"
-        for each in error.errors(include_url=False)
-    )
+    is_whole = error.title == PolicySettings.__name__  # not only its options
+    known = [to_camel(name) for name in PolicySettings.model_fields] if is_whole else []
+    return "; ".join(_fault(each, known) for each in error.errors(include_url=False))
+
+
+def _fault(item: Any, known: Sequence[str]) -> str:
+    key = ".".join(map(str, item["loc"])) or "the settings"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key" + (f"; there are: {', '.join(known)}" if known else "")
+    if item["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r:.80})"

@@ -34,12 +34,15 @@ def put(call: Any) -> Callable[..., Any]:
     [
         ('{"policy": "latest",', "the body is not JSON: unexpected end of data: line 1 column 21"),
         ("[]", 'the body must be an object such as {"policy": "deadline", '),
-        ("{}", "policy: Field required"),
+        ("{}", "policy is missing"),
         ('{"policy": "bayes"}', "there is no policy 'bayes'; there are: canary, deadline, latest"),
-        ('{"policy": "latest", "slot": ["one"]}', "slot: Extra inputs are not permitted"),
+        (
+            '{"policy": "latest", "slot": ["one"]}',
+            "slot: unknown key; there are: policy, slots, deadlineMs",
+        ),
         ('{"policy": "majority", "slots": ["one", "one"]}', "'one' is named 2 times"),
         ('{"policy": "deadline", "slots": ["one", "two"]}', "deadlineMs is missing"),
-        ('{"policy": "latest", "options": {"share": 1}}', "options.share: Extra inputs"),
+        ('{"policy": "latest", "options": {"share": 1}}', "options.share: unknown key"),
         ('{"policy": "latest", "description": 7}', "description must be a text, not 7"),
     ],
 )
