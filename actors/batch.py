@@ -75,8 +75,9 @@ class SlotState(StrEnum):
 
     NOT_ASKED = "not asked"
     ARRIVED = "arrived"
-    LATE = "late"  # it was not waited for any longer
+    LATE = "late"  # it had not answered when the time was over
     FAILED = "failed"  # it said so, died, or was too busy to be asked
+    NOT_NEEDED = "not needed"  # it had not answered when the outcome was certain without it
 
 
 @dataclass(frozen=True, slots=True)

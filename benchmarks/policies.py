@@ -254,6 +254,8 @@ def _print_deadline(found: Steady, batch: int, state: dict[str, Any]) -> None:
     cuts = np.percentile(times, [50, 99, 99.9, 100])
     print("p50 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f} ms".format(*cuts))
     print(f"chosen: {dict(chosen)}; answers that were not the best that had arrived: {wrong}")
+    about = state["policy"]
+    print(f"in the policy actor: {about['percentiles']}; slack {about['slack']}")
     print(
         f"open in the policy actor afterwards: {state['open']}; slots: {state['policy']['slots']}"
     )

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99", "p999": "0.999"}
 
 _POLICY = ("data_type", "policy", "policy_version")
-_STATES = ("arrived", "late", "failed")
+_STATES = {"arrived": "arrived", "late": "late", "failed": "failed", "notNeeded": "not needed"}
 
 _Row = tuple[tuple[str, ...], float]
 
@@ -46,10 +46,10 @@ def policy_metrics(policies: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric
         "What became of the batches that a slot was asked for",
         (*_POLICY, "slot", "state"),
         (
-            ((*own, slot, state), counts[state])
+            ((*own, slot, state), counts[key])
             for own, policy in known
             for slot, counts in policy["slots"].items()
-            for state in _STATES
+            for key, state in _STATES.items()
         ),
     )
     yield _gauge(

@@ -155,10 +155,12 @@ class SlotReport(_message.Message):
         ARRIVED: _ClassVar[SlotReport.State]
         LATE: _ClassVar[SlotReport.State]
         FAILED: _ClassVar[SlotReport.State]
+        NOT_NEEDED: _ClassVar[SlotReport.State]
     NOT_ASKED: SlotReport.State
     ARRIVED: SlotReport.State
     LATE: SlotReport.State
     FAILED: SlotReport.State
+    NOT_NEEDED: SlotReport.State
     SLOT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]

@@ -27,6 +27,8 @@ from repertory.actors.policies.settings import PolicySettings, make_policy
 from repertory.actors.policies.trial import Decision, Trial, Verdict
 
 DEFAULT_SLOT = ""
+# A deadline is the caller's: so much of it is left for the answer's way to it, but no larger part.
+WAY_BACK_SECONDS, WAY_BACK_PART = 0.002, 0.1
 
 
 Rows = NDArray[np.intp] | None
@@ -106,7 +108,7 @@ class ActivePolicy:
         return np.concatenate([asked, shadows])
 
     def deadline(self, began: float) -> float | None:
-        """Return when a batch that began then is decided; None: when its asker gives it up."""
+        """Return by when a batch that began then is answered; None: when its asker gives it up."""
         return None if self._patience is None else began + self._patience
 
     def until(self, place: int, began: float, until: float) -> float:
@@ -135,7 +137,8 @@ class ActivePolicy:
             rows = [None if each.all() else np.flatnonzero(each) for each in asked]
         self._open[number] = _Open(rows)
         own = asked[: len(self.slots)]
-        self.collector.begin(number, count, own, deadline=deadline, until=until)
+        way_back = min(WAY_BACK_SECONDS, WAY_BACK_PART * (self._patience or 0.0))
+        self.collector.begin(number, count, own, deadline=deadline, until=until, way_back=way_back)
         if self._comparison is not None:
             self._comparison.begin(number, count, asked)
 
@@ -212,7 +215,7 @@ class ActivePolicy:
         if isinstance(what, ModelRef):
             return SlotReport(name, SlotState.ARRIVED, shadow=True, model=what)
         if what is None:
-            return SlotReport(name, SlotState.LATE, shadow=True)
+            return SlotReport(name, SlotState.NOT_NEEDED, shadow=True)
         return SlotReport(name, SlotState.FAILED, shadow=True, reason=what.message)
 
     def as_json(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class _Gathering:
         self.deadline = deadline
         self.until = until
         # When it is decided at the latest, as far as is known.
-        self.due = until if deadline is None else deadline
+        self.due: float | None = until
         self.overdue = False
         every = [bool(row.all()) for row in asked]
         self.rows = [None if every[slot] else np.flatnonzero(row) for slot, row in enumerate(asked)]
@@ -60,7 +60,7 @@ class Collector:
     A batch is kept until it is answered, and nothing of it after that: a slot that answers later is
     told to be late, and that is all.
 
-    A batch is decided when its deadline comes. If no record has an answer by then, it waits for the
+    A batch is decided when its deadline is near. If no record has an answer by then, it waits for the
     first that comes, until the asker gives it up: a late answer is better than none.
     """
 
@@ -80,12 +80,16 @@ class Collector:
         *,
         deadline: float | None,
         until: float | None = None,
+        way_back: float = 0.0,
     ) -> None:
         """Expect the answers to a batch; `asked` is bool[slots, records].
 
         `deadline` is the policy's, and `until` the asker's (monotonic seconds; None: there is none).
+        The batch is decided `way_back` seconds before its deadline.
         """
-        self._open[number] = _Gathering(count, asked, deadline, until)
+        gathering = self._open[number] = _Gathering(count, asked, deadline, until)
+        if deadline is not None:
+            gathering.due = deadline - way_back
 
     def arrived(self, number: int, slot: int, columns: ScoredColumns) -> Decided | None:
         """Take what a slot says. Return the answer to the batch if that settles it."""
@@ -175,4 +179,6 @@ def _state(gathering: _Gathering, slot: int) -> SlotState:
         return SlotState.ARRIVED
     if slot in gathering.failed:
         return SlotState.FAILED
-    return SlotState.LATE if slot in gathering.missing else SlotState.NOT_ASKED
+    if slot not in gathering.missing:
+        return SlotState.NOT_ASKED
+    return SlotState.LATE if gathering.overdue else SlotState.NOT_NEEDED

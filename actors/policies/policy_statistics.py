@@ -27,6 +27,7 @@ class PolicyStatistics:
         self._states = {name: dict.fromkeys(SlotState, 0) for name in names}
         self._slack = DDSketch(RELATIVE_ACCURACY)
         self._least_slack: float | None = None
+        self._most_slack = float("-inf")
 
     def count(self, report: PolicyReport, milliseconds: float, failures: int, count: int) -> None:
         """Count a batch of `count` records that was answered; `failures` of them have no score."""
@@ -37,6 +38,7 @@ class PolicyStatistics:
         if report.slack_seconds is not None and count:
             slack = report.slack_seconds * 1000
             self._slack.add(slack, count)
+            self._most_slack = max(self._most_slack, slack)
             least = self._least_slack
             self._least_slack = slack if least is None else min(least, slack)
 
@@ -61,17 +63,22 @@ class PolicyStatistics:
             "slack": self._slack_json(),
         }
 
+    def _slack_of(self, quantile: float) -> float:
+        # A sketch may be one per cent too high, which would be more than there is.
+        return min(self._slack.get_quantile_value(quantile) or 0.0, self._most_slack)
+
     def _slack_json(self) -> dict[str, float] | None:
         if self._least_slack is None:
             return None
         return {
             "min": self._least_slack,
-            "p50": self._slack.get_quantile_value(0.5) or 0.0,
-            "p01": self._slack.get_quantile_value(0.01) or 0.0,
+            "p50": self._slack_of(0.5),
+            "p01": self._slack_of(0.01),
         }
 
 
 def _parts(states: dict[SlotState, int]) -> dict[str, int]:
     asked = sum(states.values()) - states[SlotState.NOT_ASKED]
     known = (SlotState.ARRIVED, SlotState.LATE, SlotState.FAILED)
-    return {"asked": asked} | {state.value: states[state] for state in known}
+    parts = {"asked": asked} | {state.value: states[state] for state in known}
+    return parts | {"notNeeded": states[SlotState.NOT_NEEDED]}

@@ -12,7 +12,10 @@ from repertory.actors.batch import ModelRef, Outcome, PolicyReport, SlotReport, 
 
 # Of a slot's states in several batches, the first of these stands for them all: so it "arrived"
 # only when it answered wherever it was asked.
-_WORST_FIRST = (SlotState.FAILED, SlotState.LATE, SlotState.ARRIVED, SlotState.NOT_ASKED)
+_WORST_FIRST = (
+    *(SlotState.FAILED, SlotState.LATE, SlotState.NOT_NEEDED, SlotState.ARRIVED),
+    SlotState.NOT_ASKED,
+)
 
 
 @dataclass(frozen=True, slots=True)

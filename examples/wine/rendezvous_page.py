@@ -48,7 +48,7 @@ def history(policies: Sequence[Json]) -> Table:
 
 
 def _slots(state: Json) -> Table:
-    names = ("slot", "answers", "share", "batches", "in time", "late", "failed")
+    names = ("slot", "answers", "share", "batches", "in time", "late", "failed", "not needed")
     table = Table(title=f"{state['name']}, version {state['version']}", title_justify="left")
     for name in names:
         table.add_column(name, justify="left" if name == "slot" else "right")
@@ -58,7 +58,7 @@ def _slots(state: Json) -> Table:
             f"[bold]{slot}[/]",
             "shadow" if chosen is None else f"{chosen:,}",
             "" if chosen is None else _part(chosen, state["usage"]),
-            *(f"{counts[name]:,}" for name in ("asked", "arrived", "late", "failed")),
+            *(f"{counts[name]:,}" for name in ("asked", "arrived", "late", "failed", "notNeeded")),
         )
     return table
 

@@ -19,7 +19,7 @@ _COLOURS = {"SERVING": "green", "IN_FORCE": "green", "REJECTED": "red"}
 _NUMBERS = frozenset(
     {
         *("version", "usage", "errors", "p50 ms", "p99 ms", "replays", "fallbacks"),
-        *("chosen", "asked", "arrived", "late", "failed"),
+        *("chosen", "asked", "arrived", "late", "failed", "not needed"),
     }
 )
 
@@ -127,7 +127,8 @@ def _show_policies_in_force(policies: dict[str, dict[str, Any]]) -> None:
         for name, policy in policies.items()
         for slot, counts in policy["slots"].items()
     ]
-    echo_table(("slot", "chosen", "asked", "arrived", "late", "failed"), parts)
+    names = ("slot", "chosen", "asked", "arrived", "late", "failed", "not needed")
+    echo_table(names, parts)
 
 
 def _number(count: int | None) -> str:

@@ -161,7 +161,7 @@ def test_all_slots_are_asked_at_once_and_the_best_answer_is_taken() -> None:
     assert not columns.policy.is_fallback(0)
     assert [each.state for each in columns.policy.slots] == [
         SlotState.ARRIVED,
-        SlotState.LATE,
+        SlotState.NOT_NEEDED,
         SlotState.ARRIVED,
     ]
 

@@ -44,11 +44,11 @@ def test_the_status_has_a_line_for_each_policy(status: list[str]) -> None:
 
 
 def test_the_status_tells_how_slots_keep_up(status: list[str]) -> None:
-    header = status.index("slot|chosen|asked|arrived|late|failed")
+    header = status.index("slot|chosen|asked|arrived|late|failed|not needed")
     assert status[header + 1 : header + 4] == [
-        "wine/forest|3|2|1|1|0",
-        "wine/tree|1|2|2|0|0",
-        "wine/mlp|shadow|2|2|0|0",
+        "wine/forest|3|2|1|1|0|0",
+        "wine/tree|1|2|2|0|0|0",
+        "wine/mlp|shadow|2|2|0|0|0",
     ]
 
 

@@ -69,7 +69,7 @@ def test_the_first_slot_settles_it(collector: Collector) -> None:
     decided = collector.arrived(1, 0, columns(A, B))
     assert labels(decided) == ["a", "b"]
     assert decided is not None
-    assert decided.states == (SlotState.ARRIVED, SlotState.LATE)
+    assert decided.states == (SlotState.ARRIVED, SlotState.NOT_NEEDED)
     assert decided.slack_seconds is None
     assert len(collector) == 0
 

@@ -36,7 +36,13 @@ def test_before_the_first_batch_everything_is_zero(statistics: PolicyStatistics)
     state = statistics.as_json()
     assert (state["usage"], state["errors"], state["batches"], state["fallbacks"]) == (0, 0, 0, 0)
     assert state["choices"] == {"forest": 0, "tree": 0}
-    assert state["slots"]["mlp"] == {"asked": 0, "arrived": 0, "late": 0, "failed": 0}
+    assert state["slots"]["mlp"] == {
+        "asked": 0,
+        "arrived": 0,
+        "late": 0,
+        "failed": 0,
+        "notNeeded": 0,
+    }
     assert state["slack"] is None
 
 
@@ -62,9 +68,9 @@ def test_a_slot_that_was_not_asked_is_neither_late_nor_failed(
     states = [SlotState.LATE, SlotState.FAILED, SlotState.NOT_ASKED]
     statistics.count(report([-1], states), 1.0, 1, 1)
     slots = statistics.as_json()["slots"]
-    assert slots["forest"] == {"asked": 1, "arrived": 0, "late": 1, "failed": 0}
-    assert slots["tree"] == {"asked": 1, "arrived": 0, "late": 0, "failed": 1}
-    assert slots["mlp"] == {"asked": 0, "arrived": 0, "late": 0, "failed": 0}
+    assert slots["forest"] == {"asked": 1, "arrived": 0, "late": 1, "failed": 0, "notNeeded": 0}
+    assert slots["tree"] == {"asked": 1, "arrived": 0, "late": 0, "failed": 1, "notNeeded": 0}
+    assert slots["mlp"] == {"asked": 0, "arrived": 0, "late": 0, "failed": 0, "notNeeded": 0}
 
 
 def test_slack_is_in_milliseconds_and_negative_when_late(statistics: PolicyStatistics) -> None:
