@@ -64,8 +64,9 @@ class PolicyStatistics:
         }
 
     def _slack_of(self, quantile: float) -> float:
-        # A sketch may be one per cent too high, which would be more than there is.
-        return min(self._slack.get_quantile_value(quantile) or 0.0, self._most_slack)
+        # A sketch may be one per cent off, beyond what there was.
+        value = self._slack.get_quantile_value(quantile) or 0.0
+        return min(max(value, self._least_slack or value), self._most_slack)
 
     def _slack_json(self) -> dict[str, float] | None:
         if self._least_slack is None:
