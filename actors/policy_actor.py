@@ -205,6 +205,7 @@ class PolicyActor(DoorActor):
             why = f"policy {message.position} of {message.data_type!r} cannot be played: {error}"
             log.error("a policy cannot be played", shard=str(self._shard), why=str(error))
             self._core.cannot_play(why)
+            self._tell_status()
             self._tell_router(PolicyFailed(message.data_type, message.position, str(error)))
             return
         self._core.prepare(policy)
@@ -322,6 +323,8 @@ class PolicyActor(DoorActor):
         assert self._core is not None
         policy = self._core.policy
         status: dict[str, Any] = {"pid": os.getpid(), "node": self._node}
+        if (why := self._core.impossible) is not None:
+            status["troubles"] = [why]
         if policy is not None:
             status |= {"name": policy.settings.policy, "version": policy.position}
             status |= {"slots": list(policy.slots), "shadows": list(policy.settings.shadows)}

@@ -119,7 +119,8 @@ class PolicyAdmission:
         if settings is not None:
             await self._check(settings, models)
             _check_field(settings, self._config.data_types[data_type])
-        since = {slot: await self._stage_one(m, position, slot) for slot, m in models.items()}
+        staging = (self._stage_one(model, position, slot) for slot, model in models.items())
+        since = dict(zip(models, await asyncio.gather(*staging), strict=True))
         if settings is not None:
             await self._check_deadline(data_type, settings)
         await self._stage.ask_to_set_policy(

@@ -150,6 +150,11 @@ class PolicyCore:
         self._current, self._coming = self._coming, None
         self._try_held()
 
+    @property
+    def impossible(self) -> str | None:
+        """Why all is refused; None while it is not."""
+        return self._impossible if self._current is None else None
+
     def cannot_play(self, why: str) -> None:
         """Refuse what comes, and what waits, as long as there is no policy at all."""
         self._impossible = why

@@ -375,6 +375,8 @@ class RouterCore:
     def _health(self) -> dict[str, Any]:
         waiting_for = self._shards.required_without_model()
         troubles = self._reports.troubles(self._clock())
+        if policies := self._shards.troubles():
+            troubles["policy"] = policies
         return {
             "ready": not waiting_for and not troubles,
             "node": self._node,

@@ -118,6 +118,14 @@ class Shards:
         """Return whether a data type has a model, in one slot that answers at least."""
         return any(actor.serving for actor in self._answering(data_type))
 
+    def troubles(self) -> list[str]:
+        """Return what keeps policies in force from their work."""
+        return [
+            str(sentence)
+            for name in self.policies
+            for sentence in self.actors[Shard(name, is_policy=True)].status.get("troubles", ())
+        ]
+
     def models_json(self) -> list[dict[str, Any]]:
         """Return the models that serve, by rank."""
         return [

@@ -48,7 +48,7 @@ class _Open:
 
     rows: list[NDArray[np.intp] | None]
     milliseconds: dict[int, float] = field(default_factory=dict)
-    shadows: dict[int, ModelRef | RecordFailed] = field(default_factory=dict)
+    shadows: dict[int, ScoredColumns | RecordFailed] = field(default_factory=dict)
 
 
 class ActivePolicy:
@@ -150,7 +150,7 @@ class ActivePolicy:
         """Take what a slot says of `rows`. Return the answer to the batch if that settles it."""
         if self._comparison is not None:
             self._comparison.arrived(number, place, columns, rows)
-        self._note(number, place, milliseconds, columns.model)
+        self._note(number, place, milliseconds, columns)
         return None if self._is_shadow(place) else self.collector.arrived(number, place, columns)
 
     def failed(
@@ -166,7 +166,7 @@ class ActivePolicy:
         return place >= len(self.slots)
 
     def _note(
-        self, number: int, place: int, milliseconds: float, what: ModelRef | RecordFailed
+        self, number: int, place: int, milliseconds: float, what: ScoredColumns | RecordFailed
     ) -> None:
         if (noted := self._open.get(number)) is not None:
             noted.milliseconds[place] = milliseconds
@@ -180,9 +180,12 @@ class ActivePolicy:
         noted = self._open.pop(decided.number)
         if self._trial is not None:
             self._try(decided, noted)
-        slots = [self._slot_report(place, decided, explain) for place in range(len(self.slots))]
+        slots = [
+            self._slot_report(place, decided, noted.rows[place], explain)
+            for place in range(len(self.slots))
+        ]
         places = range(len(self.slots), len(self.names))
-        slots += [self._shadow_report(place, noted.shadows.get(place)) for place in places]
+        slots += [self._shadow_report(place, noted, explain) for place in places]
         choice = decided.choice
         return PolicyReport(
             policy=self.settings.policy,
@@ -198,25 +201,32 @@ class ActivePolicy:
         only = SlotReport(self.slots[0], SlotState.ARRIVED, model=model)
         return PolicyReport(self.settings.policy, self.position, (only,))
 
-    def _slot_report(self, place: int, decided: Decided, explain: bool) -> SlotReport:
-        failed = decided.failures.get(place)
+    def _slot_report(self, place: int, decided: Decided, rows: Rows, explain: bool) -> SlotReport:
+        state, failed = decided.states[place], decided.failures.get(place)
         answer = decided.answers.arrived[place]
         return SlotReport(
             self.slots[place],
-            decided.states[place],
+            state,
             model=None if answer is None else answer.columns.model,
             reason="" if failed is None else failed.message,
             answer=answer.columns if answer is not None and explain else None,
-            rows=answer.rows if answer is not None and explain else None,
+            rows=None if state is SlotState.NOT_ASKED else rows,
         )
 
-    def _shadow_report(self, place: int, what: ModelRef | RecordFailed | None) -> SlotReport:
-        name = self.names[place]
-        if isinstance(what, ModelRef):
-            return SlotReport(name, SlotState.ARRIVED, shadow=True, model=what)
+    def _shadow_report(self, place: int, noted: _Open, explain: bool) -> SlotReport:
+        name, what = self.names[place], noted.shadows.get(place)
         if what is None:
             return SlotReport(name, SlotState.NOT_NEEDED, shadow=True)
-        return SlotReport(name, SlotState.FAILED, shadow=True, reason=what.message)
+        if isinstance(what, RecordFailed):
+            return SlotReport(name, SlotState.FAILED, shadow=True, reason=what.message)
+        return SlotReport(
+            name,
+            SlotState.ARRIVED,
+            shadow=True,
+            model=what.model,
+            answer=what if explain else None,
+            rows=noted.rows[place],
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the policy's part of `/state`."""

@@ -327,6 +327,18 @@ def test_a_shadow_is_asked_and_never_answers() -> None:
     assert [each.shadow for each in columns.policy.slots] == [False, True]
 
 
+def test_what_a_shadow_says_is_told_too_when_it_is_asked_for() -> None:
+    world = World({"policy": "latest", "slots": ["forest"], "shadows": ["mlp"]})
+    asked = world.score(wine(), explain=True)
+    world.reply("mlp", asked["mlp"], "6")
+    world.reply("forest", asked["forest"], "5")
+    report = world.answer(1).policy
+    assert report is not None
+    told = report.slots[1].answer
+    assert told is not None
+    assert labels(told) == ["6"]
+
+
 def test_a_shadow_that_is_late_is_compared_all_the_same() -> None:
     world = World({"policy": "latest", "slots": ["forest"], "shadows": ["mlp"]})
     asked = world.score(wine())
@@ -350,6 +362,10 @@ def test_a_canary_is_asked_for_its_own_records_only() -> None:
     world.reply("mlp", asked["mlp"], *["6"] * len(own))
     columns = world.answer(20)
     assert labels(columns) == ["6" if record in own else "5" for record in records]
+    assert columns.policy is not None
+    rows = columns.policy.slots[1].rows
+    assert rows is not None
+    assert [records[row] for row in rows.tolist()] == own
 
 
 def test_a_canary_has_the_same_records_whatever_they_are_encoded_in() -> None:
