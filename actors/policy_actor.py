@@ -105,6 +105,9 @@ class PolicyActor(DoorActor):
         if self._core is None:
             return
         self._core.due()
+        unneeded, self._core.unneeded = self._core.unneeded, []
+        for peer in unneeded:
+            self.hub.disconnect(peer)
         outbox, self._core.outbox = self._core.outbox, []
         for send in outbox:
             self.hub.send(send.peer, send.envelope, send.payload)

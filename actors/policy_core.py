@@ -7,7 +7,7 @@ a batch makes one hop less. The shell in policy_actor.py feeds it and sends its 
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from repertory.actors.batch import (
     ModelRef,
+    PolicyReport,
     RecordFailed,
+    SlotState,
     decode_columns,
     decode_records,
     encode_columns,
@@ -26,6 +28,7 @@ from repertory.actors.batch import (
 from repertory.actors.frames import Frame
 from repertory.actors.policies.active import ActivePolicy, Rows
 from repertory.actors.policies.collector import Decided
+from repertory.actors.policies.merging import UNANSWERED
 from repertory.actors.policies.records import BatchRecords, FieldReader
 from repertory.actors.target import FATAL_ATTEMPTS
 from repertory.errors import FailureCode, ProtocolError
@@ -43,6 +46,7 @@ RETURN_PART = 0.05
 MOST_SECONDS = 30.0
 OVERDUE_SECONDS = 0.1
 
+_SILENT = frozenset({SlotState.LATE, SlotState.FAILED})
 _LOST = RecordFailed(FailureCode.UNAVAILABLE, "its serving actor died, or is not there yet")
 _BUSY = RecordFailed(FailureCode.OVERLOADED, f"it has {SLOT_WINDOW} batches in hand already")
 
@@ -90,6 +94,7 @@ class _Batch:
     until: float
     began: float
     attempts: int = 0
+    avoid: set[str] = field(default_factory=set)  # slots that had records of it alone, in vain
 
 
 class PolicyCore:
@@ -118,6 +123,8 @@ class PolicyCore:
             ActivePolicy
         ] = []  # policies before, with batches that are not answered
         self.outbox: list[Send] = []
+        self.unneeded: list[int] = []
+        """Peers that are to be disconnected: slots that no policy asks any more."""
 
     @property
     def policy(self) -> ActivePolicy | None:
@@ -221,7 +228,8 @@ class PolicyCore:
         known = self._policies() if self._coming is None else [*self._policies(), self._coming]
         names = {name for each in known for name in each.names}
         for name in [n for n, slot in self._slots.items() if n not in names and not slot.asked]:
-            del self._slots[name]
+            if (peer := self._slots.pop(name).peer) is not None:
+                self.unneeded.append(peer)
 
     def _policies(self) -> list[ActivePolicy]:
         return self._leaving if self._current is None else [*self._leaving, self._current]
@@ -294,10 +302,30 @@ class PolicyCore:
             self._refuse(batch, FailureCode.INVALID_REQUEST, str(error))
             return
         self._batches[number] = batch
-        deadline = policy.deadline(batch.began)
+        asked, instead = self._covered(policy, asked, batch.avoid)
         if not policy.passes_through or envelope.explain:
-            policy.begin(number, count, asked, deadline=deadline, until=batch.until)
+            deadline, until = policy.deadline(batch.began), batch.until
+            policy.begin(number, count, asked, deadline=deadline, until=until, instead=instead)
         self._ask(policy, number, batch, asked)
+
+    def _covered(
+        self, policy: ActivePolicy, asked: NDArray[np.bool_] | None, avoid: Collection[str]
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Have the best slot that is free asked instead, for what only others were to be asked.
+
+        Return also for which records that is; None: for none.
+        """
+        free = [self._slots[name].free and name not in avoid for name in policy.slots]
+        if asked is None or all(free) or not any(free):
+            return asked, None
+        own = asked[: len(free)]
+        instead: NDArray[np.bool_] = np.logical_not(np.any(own[free], axis=0))
+        if not instead.any():
+            return asked, None
+        asked = asked.copy()
+        asked[[place for place, name in enumerate(policy.names) if name in avoid]] = False
+        asked[free.index(True)] |= instead
+        return asked, instead
 
     def _ask(
         self,
@@ -362,10 +390,23 @@ class PolicyCore:
         if decided.columns is None:
             self._unanswered(batch, decided.failure)
             return
-        columns = replace(decided.columns, policy=report)
+        if self._asks_others(policy, batch, decided):
+            self._start(batch)
+            return
+        columns = replace(decided.columns, policy=_with_silent(report, batch.avoid))
         failures, count = len(columns.failures), columns.count
         policy.statistics.count(report, self._taken(batch), failures, count)
         self._scored(policy, batch, encode_columns(columns).SerializeToString())
+
+    def _asks_others(self, policy: ActivePolicy, batch: _Batch, decided: Decided) -> bool:
+        """Return whether others can be asked for records that only slots had which say nothing."""
+        assert decided.columns is not None
+        if not any(each is UNANSWERED for each in decided.columns.failures.values()):
+            return False
+        states = zip(policy.slots, decided.states, strict=True)
+        batch.avoid |= {name for name, state in states if state in _SILENT}
+        others = (self._slots[name] for name in policy.slots if name not in batch.avoid)
+        return batch.attempts < FATAL_ATTEMPTS and any(slot.free for slot in others)
 
     def _unanswered(self, batch: _Batch, failure: RecordFailed | None) -> None:
         """Ask again where slots died under a batch; tell the asker otherwise."""
@@ -408,6 +449,17 @@ class PolicyCore:
     def _reply(self, batch: _Batch, kind: Envelope.Kind, payload: bytes) -> None:
         number = batch.frame.envelope.correlation_id
         self.outbox.append(Send(batch.peer, Envelope(kind=kind, correlation_id=number), payload))
+
+
+def _with_silent(report: PolicyReport, silent: Collection[str]) -> PolicyReport:
+    """Return a report that tells of slots which were asked before, and said nothing."""
+    if not silent:
+        return report
+    slots = (
+        replace(each, state=SlotState.LATE) if each.slot in silent else each
+        for each in report.slots
+    )
+    return replace(report, slots=tuple(slots))
 
 
 def _payload(frame: Frame, rows: Rows) -> bytes:

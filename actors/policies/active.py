@@ -16,6 +16,7 @@ from repertory.actors.batch import (
     SlotReport,
     SlotState,
 )
+from repertory.actors.policies.answers import NOBODY
 from repertory.actors.policies.canary import CANARY, REFERENCE, ByShare, Canary, disagreements
 from repertory.actors.policies.choice import Batch
 from repertory.actors.policies.collector import Collector, Decided
@@ -47,6 +48,7 @@ class _Open:
     """What is noted of a batch until it is answered, by place."""
 
     rows: list[NDArray[np.intp] | None]
+    instead: NDArray[np.bool_] | None  # bool[records]: another slot was to be asked
     milliseconds: dict[int, float] = field(default_factory=dict)
     shadows: dict[int, ScoredColumns | RecordFailed] = field(default_factory=dict)
 
@@ -128,14 +130,18 @@ class ActivePolicy:
         *,
         deadline: float | None,
         until: float,
+        instead: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Expect the answers to a batch."""
+        """Expect the answers to a batch.
+
+        `instead` marks the records for which a slot is asked that the policy would not have asked.
+        """
         rows: list[NDArray[np.intp] | None] = [None] * len(self.names)
         if asked is None:
             asked = np.ones((len(self.names), count), np.bool_)
         else:
             rows = [None if each.all() else np.flatnonzero(each) for each in asked]
-        self._open[number] = _Open(rows)
+        self._open[number] = _Open(rows, instead)
         own = asked[: len(self.slots)]
         way_back = min(WAY_BACK_SECONDS, WAY_BACK_PART * (self._patience or 0.0))
         self.collector.begin(number, count, own, deadline=deadline, until=until, way_back=way_back)
@@ -187,12 +193,15 @@ class ActivePolicy:
         places = range(len(self.slots), len(self.names))
         slots += [self._shadow_report(place, noted, explain) for place in places]
         choice = decided.choice
+        fallback = None if choice is None else choice.fallback
+        if choice is not None and noted.instead is not None:
+            fallback = choice.fallback | (noted.instead & (choice.slots != NOBODY))
         return PolicyReport(
             policy=self.settings.policy,
             version=self.position,
             slots=tuple(slots),
             chosen=None if choice is None else choice.slots.astype(np.int8),
-            fallback=choice.fallback if choice is not None and choice.fallback.any() else None,
+            fallback=fallback if fallback is not None and fallback.any() else None,
             slack_seconds=decided.slack_seconds,
         )
 

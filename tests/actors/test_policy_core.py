@@ -32,7 +32,11 @@ from repertory.protos.winerecord_pb2 import WineRecord
 
 ROUTER = 1
 PEERS = {"": 10, "forest": 11, "mlp": 12, "tree": 13}
-DEADLINE = {"policy": "deadline", "slots": ["forest", "mlp", "tree"], "deadlineMs": 20}
+DEADLINE: dict[str, Any] = {
+    "policy": "deadline",
+    "slots": ["forest", "mlp", "tree"],
+    "deadlineMs": 20,
+}
 MAJORITY: dict[str, Any] = {"policy": "majority", "slots": ["forest", "mlp", "tree"]}
 LATEST = {"policy": "latest"}
 
@@ -366,6 +370,55 @@ def test_a_canary_is_asked_for_its_own_records_only() -> None:
     rows = columns.policy.slots[1].rows
     assert rows is not None
     assert [records[row] for row in rows.tolist()] == own
+
+
+def test_without_the_reference_the_canary_answers_for_all_as_a_fallback() -> None:
+    world = World(canary(share=0.5, by="alcohol"))
+    world.core.closed(PEERS["forest"])
+    asked = world.score(*[wine(number) for number in range(1, 21)])
+    assert asked["mlp"].envelope.count == 20
+    world.reply("mlp", asked["mlp"], *["6"] * 20)
+    columns = world.answer(20)
+    assert columns.policy is not None
+    assert labels(columns) == ["6"] * 20
+    assert columns.policy.fallback is not None
+    assert 0 < columns.policy.fallback.sum() < 20
+
+
+def test_records_that_only_a_slot_had_that_died_are_asked_again() -> None:
+    world = World(canary(share=0.5, by="alcohol"))
+    asked = world.score(*[wine(number) for number in range(1, 21)])
+    own = asked["mlp"].envelope.count
+    world.core.closed(PEERS["forest"])
+    world.reply("mlp", asked["mlp"], *["6"] * own)
+    assert world.answers() == []
+    again = world.asked()
+    world.reply("mlp", again["mlp"], *["6"] * 20)
+    assert labels(world.answer(20)) == ["6"] * 20
+    assert world.is_empty()
+
+
+def test_records_that_only_a_slot_had_that_hangs_are_asked_of_another() -> None:
+    world = World(canary(share=0.5, by="alcohol"))
+    asked = world.score(*[wine(number) for number in range(1, 21)])
+    own = asked["mlp"].envelope.count
+    world.reply("mlp", asked["mlp"], *["6"] * own)
+    world.pass_time(1000)
+    assert world.answers() == []
+    again = world.asked()
+    assert list(again) == ["mlp"]
+    world.reply("mlp", again["mlp"], *["6"] * 20)
+    columns = world.answer(20)
+    assert labels(columns) == ["6"] * 20
+    assert columns.policy is not None
+    assert columns.policy.slots[0].state is SlotState.LATE
+
+
+def test_slots_that_no_policy_asks_any_more_are_let_go() -> None:
+    world = World(DEADLINE)
+    world.play(LATEST, position=2)
+    world.pass_time(50)
+    assert sorted(world.core.unneeded) == [PEERS[name] for name in DEADLINE["slots"]]
 
 
 def test_a_canary_has_the_same_records_whatever_they_are_encoded_in() -> None:

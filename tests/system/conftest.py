@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from repertory.actors.batch import PolicyReport, RecordBatch, ScoredRecords
+from repertory.actors.batch import PolicyReport, RecordBatch, RecordFailed, ScoredRecords
 from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.errors import Overloaded, RequestFailed
@@ -29,6 +29,7 @@ class Stream:
     batch: int = 50
     sent: int = 0
     resent: int = 0
+    unscored: int = 0  # records that were answered by a failure of their own
     answered: int = 0
     # Per lane: (version, epoch seconds when it was sent, and when the answer came)
     replies: list[list[tuple[int, float, float]]] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Stream:
             self.sent += len(records)
             scored = await self._score(client, records)
             self.answered += len(scored.outcomes)
+            self.unscored += sum(isinstance(each, RecordFailed) for each in scored.outcomes)
             self.last_reply = time.monotonic()
             self.replies[lane].append((scored.model.version, began, time.time()))
             self.reports.append(scored.policy)

@@ -60,6 +60,7 @@ def assert_honest(stream: Any) -> None:
     """Check that all was answered once, each time by a slot that had arrived."""
     assert stream.failures == []
     assert stream.answered == stream.sent
+    assert stream.unscored == 0
     for report in stream.reports:
         assert report is not None
         assert_chosen_had_arrived(report)

@@ -1,6 +1,9 @@
 """A canary's trial on a node: who stays on stage is journaled, with the reason."""
 
+import os
+import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +152,24 @@ def test_a_model_that_no_policy_names_waits_and_comes_on_stage_when_one_does(
     ask(node, "retire", data_type="wine")
     assert ask(node, "models")["models"] == []
     assert ask(node, "health")["waiting_for"] == ["wine"]
+
+
+def test_a_canary_answers_while_the_reference_is_away(
+    node: LocalNode,
+    set_policy: Callable[..., Any],
+    streaming: Callable[..., Any],
+    ask: Callable[..., Any],
+) -> None:
+    set_policy(node, "canary", "old", "new", options={**OPTIONS, "promote": False})
+    with streaming(node, RATE) as stream:
+        for _ in range(2):
+            pid = ask(node, "status")["data_types"]["wine"]["slots"]["old"]["pid"]
+            os.kill(pid, signal.SIGKILL)
+            seen = stream.answered
+            wait_until(partial(goes_on, stream, seen), "records are answered")
+    assert stream.failures == []
+    assert stream.unscored == 0
+
+
+def goes_on(stream: Any, seen: int) -> bool:
+    return bool(stream.answered > seen + RATE)
