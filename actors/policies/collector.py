@@ -109,12 +109,6 @@ class Collector:
         gathering.failed[slot] = why
         return self._decide(number, gathering)
 
-    def lost(self, slot: int, why: RecordFailed) -> Iterable[Decided]:
-        """Take a slot's death: it fails all that it was asked."""
-        for number in [n for n, each in self._open.items() if slot in each.missing]:
-            if (decided := self.failed(number, slot, why)) is not None:
-                yield decided
-
     def due(self) -> Iterable[Decided]:
         """Return the answers to batches whose time is over."""
         now = self._clock()

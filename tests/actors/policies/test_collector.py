@@ -112,8 +112,9 @@ def test_a_slot_that_dies_is_not_waited_for(collector: Collector) -> None:
     for number in (1, 2):
         collector.begin(number, 1, everybody(2, 1), deadline=None)
     collector.arrived(2, 1, columns(B))
-    (decided,) = collector.lost(0, FAILED)
-    assert decided.number == 2
+    assert collector.failed(1, 0, FAILED) is None
+    decided = collector.failed(2, 0, FAILED)
+    assert decided is not None
     assert labels(decided) == ["b"]
     assert decided.states == (SlotState.FAILED, SlotState.ARRIVED)
     assert labels(collector.arrived(1, 1, columns(A))) == ["a"]
