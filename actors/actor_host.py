@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Thread
 from typing import TypeVar
 
 import structlog
@@ -29,13 +30,16 @@ log = structlog.get_logger(__name__)
 
 
 class ActorHost:
-    """One Thespian system of a node. Its calls block, so they have a thread of their own."""
+    """One Thespian system of a node. Its calls block, so each has a thread of its own.
+
+    A system whose admin is dead, or which is ended while an actor starts, may hold a call for
+    minutes: the threads are daemons, so that nothing waits for them, not even the end of Python.
+    """
 
     def __init__(self, config: ClusterConfig, node: str) -> None:
         self._config = config
         self._node = node
         self._paths = NodePaths(config, node)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="thespian")
         self._system: ActorSystem | None = None
         self._groups: set[int] = set()
 
@@ -49,7 +53,6 @@ class ActorHost:
         except Exception as error:  # noqa: BLE001 - Thespian raises whatever it likes
             log.warning("the actor system is started afresh", why=str(error) or repr(error))
             self.kill()
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="thespian")
             await self._call(self._create_router)
 
     def note_router(self, pid: int) -> None:
@@ -72,11 +75,18 @@ class ActorHost:
                 os.killpg(group, signal.SIGKILL)
         self._groups.clear()
         self._system = None
-        self._thread.shutdown(wait=False)
 
     async def _call(self, function: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(loop.run_in_executor(self._thread, function), CREATE_SECONDS)
+        called: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                called.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it was called
+                called.set_exception(error)
+
+        Thread(target=call, name="thespian", daemon=True).start()
+        return await asyncio.wait_for(asyncio.wrap_future(called), CREATE_SECONDS)
 
     def _create_router(self) -> None:
         if self._system is None:

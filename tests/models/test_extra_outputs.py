@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, load_model_from_string
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import FloatTensorType
-from sklearn.linear_model import LogisticRegression
+from onnx import TensorProto, helper
 
 from repertory.config import Models
 from repertory.errors import ModelRejected
@@ -63,19 +60,31 @@ def picky(graph: GraphBuilder) -> PreparedModel:
 
 
 def logistic() -> bytes:
-    """Return a classifier of scikit-learn, with the margin of its decision as a further output."""
-    rows = np.array([[0.0], [1.0], [2.0], [3.0]], np.float32)
-    model = to_onnx(
-        LogisticRegression().fit(rows, ["low", "low", "high", "high"]),
-        initial_types=[("x", FloatTensorType([None, 1]))],
-        target_opset={"": 17, "ai.onnx.ml": 3},
-        options={"zipmap": False},
+    """Return a logistic regression as scikit-learn's is exported, and its margin as a further output."""
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["x"],
+            ["label", "probabilities"],
+            domain="ai.onnx.ml",
+            coefficients=[1.0, -1.0],
+            intercepts=[-1.5, 1.5],
+            classlabels_strings=["high", "low"],
+            post_transform="SOFTMAX",
+        ),
+        helper.make_node("ReduceMax", ["probabilities"], ["margin"], axes=[1], keepdims=0),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, ["n"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2]),
+        helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["n"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "logistic", inputs, outputs), opset_imports=opsets, ir_version=9
     )
-    model.graph.node.append(
-        helper.make_node("ReduceMax", ["probabilities"], ["margin"], axes=[1], keepdims=0)
-    )
-    model.graph.output.append(helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["n"]))
-    return bytes(load_model_from_string(model.SerializeToString()).SerializeToString())
+    return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize(
