@@ -163,12 +163,20 @@ def test_a_canary_answers_while_the_reference_is_away(
     set_policy(node, "canary", "old", "new", options={**OPTIONS, "promote": False})
     with streaming(node, RATE) as stream:
         for _ in range(2):
-            pid = ask(node, "status")["data_types"]["wine"]["slots"]["old"]["pid"]
+            pid = reference_pid(node, ask)
             os.kill(pid, signal.SIGKILL)
-            seen = stream.answered
-            wait_until(partial(goes_on, stream, seen), "records are answered")
+            wait_until(partial(goes_on, stream, stream.answered), "records are answered")
+            wait_until(partial(is_replaced, node, ask, pid), "the reference is back")
     assert stream.failures == []
     assert stream.unscored == 0
+
+
+def reference_pid(node: LocalNode, ask: Callable[..., Any]) -> int:
+    return int(ask(node, "status")["data_types"]["wine"]["slots"]["old"]["pid"])
+
+
+def is_replaced(node: LocalNode, ask: Callable[..., Any], pid: int) -> bool:
+    return reference_pid(node, ask) != pid
 
 
 def goes_on(stream: Any, seen: int) -> bool:
