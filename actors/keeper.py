@@ -224,6 +224,8 @@ class Keeper:
             settings = read_settings(text)
             make_policy(settings)
             text = settings.model_dump_json(by_alias=True, exclude_defaults=True)
+        if (version := data.get("supersedes")) is not None:
+            await self._refuse_outdated(data_type, version)
         policy = Policy(
             dataType=data_type, description=str(data.get("description") or ""), settings=text
         ).SerializeToString()
@@ -239,6 +241,17 @@ class Keeper:
             }
         catalog, version = self._store.catalog, entry.position
         return _policy(await self._store.run(lambda: catalog.get_policy(data_type, version)))
+
+    async def _refuse_outdated(self, data_type: str, version: int) -> None:
+        """Refuse what follows from a policy when somebody has published a later one meanwhile."""
+        policies = await self._store.run(lambda: self._store.catalog.policies(data_type))
+        later = [
+            each.version
+            for each in policies
+            if each.version > version and each.state is not PolicyState.REJECTED
+        ]
+        if later:
+            raise InvalidRequest(f"policy {max(later)} was published after policy {version}")
 
     async def _roll_policy_back(self, data: dict[str, Any]) -> dict[str, Any]:
         """Publish the settings of an earlier version again: the history only grows."""

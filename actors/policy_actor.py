@@ -251,6 +251,7 @@ class PolicyActor(DoorActor):
                     "description": f"{policy.slots[-1]} was {self._verdict.decision.verdict}:"
                     f" {self._verdict.decision.reason}",
                     "origin": f"trial/{self._shard.data_type}/{policy.position}",
+                    "supersedes": policy.position,
                     "wait": False,
                 },
             )

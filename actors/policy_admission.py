@@ -25,14 +25,13 @@ from repertory.journal.catalog import ModelVersion
 from repertory.journal.clock import epoch_ms
 from repertory.journal.journal import Entry
 from repertory.journal.lifecycle import PolicyState
-from repertory.journal.versions import PolicyVersion
+from repertory.journal.versions import DEFAULT_SLOT, PolicyVersion
 from repertory.models.green_room import GreenRoomFailed
 from repertory.models.model import FeatureKind, Signature
 from repertory.models.schema import schema_of
 from repertory.protos.loading import load_message
 from repertory.protos.policy_pb2 import Policy
 
-DEFAULT_SLOT = ""
 # What a model did in service tells more than probes do, once there is so much of it.
 ENOUGH_BATCHES = 200
 PROBES, PROBE_SECONDS = 200, 10.0

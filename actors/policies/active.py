@@ -26,11 +26,10 @@ from repertory.actors.policies.kinds import CanaryOptions, patience_ms
 from repertory.actors.policies.policy_statistics import PolicyStatistics
 from repertory.actors.policies.settings import PolicySettings, make_policy
 from repertory.actors.policies.trial import Decision, Trial, Verdict
+from repertory.journal.versions import DEFAULT_SLOT
 
-DEFAULT_SLOT = ""
 # A deadline is the caller's: so much of it is left for the answer's way to it, but no larger part.
 WAY_BACK_SECONDS, WAY_BACK_PART = 0.002, 0.1
-
 
 Rows = NDArray[np.intp] | None
 """The records of a batch that a slot was asked for; None: all."""

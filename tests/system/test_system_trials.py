@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from repertory.actors.local_node import LocalNode, wait_until
+from repertory.errors import InvalidRequest
 
 RATE = 1000  # records a second
 OPTIONS = {"share": 0.5, "windowSeconds": 2, "records": 200, "p99Ratio": 100}
@@ -110,6 +111,10 @@ def test_a_policy_that_is_over_can_be_put_in_force_again(
     assert again["settings"] == {"policy": "latest", "slots": ["old"]}
     [model] = ask(node, "models")["models"]
     assert (model["name"], model["slot"]) == ("old", "old")
+    # What follows from a policy that is over, as a verdict that comes late, overrides nothing.
+    late = {"data_type": "wine", "settings": '{"policy": "latest"}', "supersedes": first}
+    with pytest.raises(InvalidRequest, match=f"was published after policy {first}"):
+        ask(node, "policy", **late)
 
 
 CANNOT_BE: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
