@@ -150,7 +150,7 @@ class PolicyActor(DoorActor):
         self._paths = NodePaths(self._config, self._node)
         data_type = self._config.data_types[self._shard.data_type]
         fields = FieldReader(load_message(data_type.message))
-        self._core = PolicyCore(self._node, fields, archive=self._archive)
+        self._core = PolicyCore(self._node, fields, window=data_type.credit, archive=self._archive)
         self._sole = Sole(self._door)
         self._lock_until = time.monotonic() + LOCK_SECONDS
         self.hub.watch(self._alarm.fileno(), self._alarm.stop_ringing)

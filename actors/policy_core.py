@@ -34,9 +34,6 @@ from repertory.actors.target import FATAL_ATTEMPTS
 from repertory.errors import FailureCode, ProtocolError
 from repertory.protos.door_pb2 import Envelope, Failure, ScoredBatch
 
-# Batches that a slot may have in hand. One that is slower than the others has a full hand soon: it
-# is not asked then, and counts as failed, so that nothing piles up before it.
-SLOT_WINDOW = 64
 # A slot that has had a batch for this long is taken to hang in its engine.
 STUCK_SECONDS = 20.0
 # Of the asker's time, this part is left for the way back.
@@ -48,7 +45,7 @@ OVERDUE_SECONDS = 0.1
 
 _SILENT = frozenset({SlotState.LATE, SlotState.FAILED})
 _LOST = RecordFailed(FailureCode.UNAVAILABLE, "its serving actor died, or is not there yet")
-_BUSY = RecordFailed(FailureCode.OVERLOADED, f"it has {SLOT_WINDOW} batches in hand already")
+_BUSY = RecordFailed(FailureCode.OVERLOADED, "it has as many batches in hand as it may")
 
 
 Archive = Callable[[Frame, bytes], None]
@@ -66,12 +63,13 @@ class Send:
 
 @dataclass(slots=True)
 class _Slot:
+    window: int
     peer: int | None = None
     asked: dict[int, "_Asked"] = field(default_factory=dict)  # by correlation id
 
     @property
     def free(self) -> bool:
-        return self.peer is not None and len(self.asked) < SLOT_WINDOW
+        return self.peer is not None and len(self.asked) < self.window
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +96,24 @@ class _Batch:
 
 
 class PolicyCore:
-    """Asks slots, gathers what they say, answers, and keeps nothing after the answer."""
+    """Asks slots, gathers what they say, answers, and keeps nothing after the answer.
+
+    A slot may have `window` batches in hand. One that is slower than the others has a full hand
+    soon: it is not asked then, and counts as failed, so that nothing piles up before it.
+    """
 
     def __init__(
         self,
         node: str,
         fields: FieldReader,
         *,
+        window: int,
         archive: Archive = lambda frame, answer: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
         self._fields = fields
+        self._window = window
         self._archive = archive
         self._clock = clock
         self._slots: dict[str, _Slot] = {}
@@ -147,7 +151,7 @@ class PolicyCore:
         """Want the slots of a policy, which is to be played later."""
         self._coming = policy
         for name in policy.names:
-            self._slots.setdefault(name, _Slot())
+            self._slots.setdefault(name, _Slot(self._window))
 
     def play(self) -> None:
         """Decide by the policy that was prepared from the next batch on; what began is as before."""

@@ -50,6 +50,7 @@ BATCH = 1024
 IN_FLIGHT = 4
 DEADLINE_MS, ALLOWANCE_MS = 20, 5
 WARM_SECONDS = 1.0
+ALONE = 500  # batches that are sent one after the other
 
 
 class Stage:
@@ -137,6 +138,17 @@ async def throughput(client: RouterClient, seconds: float) -> tuple[float, float
     return len(times) * BATCH / seconds, statistics.median(times) * 1000
 
 
+async def alone(client: RouterClient, count: int) -> float:
+    """Return the median time (ms) of a batch of so many records, one after the other."""
+    batch = RecordBatch("wine", wines(count))
+    times = []
+    for _ in range(ALONE):
+        start = time.perf_counter()
+        await client.score_columns(batch, timeout=30)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000
+
+
 async def overhead(rounds: int, seconds: float) -> None:
     """Measure and print what the policy path costs."""
     ways: dict[str, tuple[str | None, Sequence[str]]] = {
@@ -145,6 +157,7 @@ async def overhead(rounds: int, seconds: float) -> None:
         "majority of three": ("majority", SLOTS),
     }
     rates, times = defaultdict(list), defaultdict(list)
+    single, whole = defaultdict(list), defaultdict(list)
     async with stage({}) as node:
         for number in range(rounds):
             for way, (policy, slots) in ways.items():
@@ -153,13 +166,20 @@ async def overhead(rounds: int, seconds: float) -> None:
                 rate, taken = await throughput(node.client, seconds)
                 rates[way].append(rate)
                 times[way].append(taken)
+                single[way].append(await alone(node.client, 1))
+                whole[way].append(await alone(node.client, BATCH))
                 print(f"round {number + 1}: {way}: {rate:,.0f} records/s", flush=True)
     base = statistics.median(rates["no policy"])
     print(f"\n{BATCH} records a batch, {IN_FLIGHT} in flight; medians of {rounds} rounds")
-    print("| way | records/s | of no policy | batch, ms |\n|---|---|---|---|")
+    print(
+        "| way | records/s | of no policy | batch, ms | one record alone, ms | a batch alone, ms |"
+    )
+    print("|---|---|---|---|---|---|")
     for way, found in rates.items():
-        rate, taken = statistics.median(found), statistics.median(times[way])
-        print(f"| {way} | {rate:,.0f} | {rate / base:.1%} | {taken:.2f} |")
+        rate = statistics.median(found)
+        medians = [statistics.median(each[way]) for each in (times, single, whole)]
+        cells = " | ".join(f"{each:.2f}" for each in medians)
+        print(f"| {way} | {rate:,.0f} | {rate / base:.1%} | {cells} |")
 
 
 # --- a steady rate

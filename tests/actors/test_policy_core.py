@@ -24,13 +24,14 @@ from repertory.actors.policies.active import ActivePolicy
 from repertory.actors.policies.records import FieldReader
 from repertory.actors.policies.settings import PolicySettings
 from repertory.actors.policies.trial import Verdict
-from repertory.actors.policy_core import MOST_SECONDS, SLOT_WINDOW, PolicyCore, Send
+from repertory.actors.policy_core import MOST_SECONDS, PolicyCore, Send
 from repertory.actors.target import FATAL_ATTEMPTS
 from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, ScoredBatch
 from repertory.protos.winerecord_pb2 import WineRecord
 
 ROUTER = 1
+WINDOW = 64
 PEERS = {"": 10, "forest": 11, "mlp": 12, "tree": 13}
 DEADLINE: dict[str, Any] = {
     "policy": "deadline",
@@ -50,6 +51,7 @@ class World:
         self.core = PolicyCore(
             "a",
             FieldReader(WineRecord),
+            window=WINDOW,
             archive=lambda _, answer: self.archived.append(answer),
             clock=lambda: self.now,
         )
@@ -263,7 +265,7 @@ def test_a_policy_that_cannot_be_made_is_told_to_all_until_there_is_another() ->
 
 def test_a_slot_that_answers_nothing_is_not_asked_for_more_than_it_can_hold() -> None:
     world = World(DEADLINE)
-    for _ in range(SLOT_WINDOW):
+    for _ in range(WINDOW):
         asked = world.score(wine())
         world.reply("mlp", asked["mlp"], "5")
         world.reply("tree", asked["tree"], "5")
@@ -271,7 +273,7 @@ def test_a_slot_that_answers_nothing_is_not_asked_for_more_than_it_can_hold() ->
     asked = world.score(wine())
     assert "forest" not in asked
     world.reply("mlp", asked["mlp"], "5")
-    assert len(world.answers()) == SLOT_WINDOW + 1  # it waits for nobody: the best one cannot come
+    assert len(world.answers()) == WINDOW + 1  # it waits for nobody: the best one cannot come
 
 
 def test_a_slot_that_hangs_is_told_of_so_that_it_can_be_ended() -> None:
