@@ -26,7 +26,7 @@ class LocalNode:
 
     def __init__(self, config: Path, *arguments: str, node: str = "a", log: Path) -> None:
         self.config_path = config
-        self.config: ClusterConfig = load_config(config)
+        self.config: ClusterConfig = load_config(config).of_node(node)
         self.paths = NodePaths(self.config, node)
         self.url = f"http://{self.config.http.host}:{self.config.http.port}"
         self._command = [sys.executable, "-m", "repertory", "up", "--config", str(config)]

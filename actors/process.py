@@ -33,7 +33,7 @@ def run_process(name: str, body: Callable[[NodeProcess, asyncio.Event], Awaitabl
     parser.add_argument("--node", required=True)
     arguments = parser.parse_args()
     hold_lifeline()
-    config = load_config(arguments.config)
+    config = load_config(arguments.config).of_node(arguments.node)
     set_up_logging(config.log_level)
     structlog.contextvars.bind_contextvars(process=name, node=arguments.node)
     process = NodeProcess(config, arguments.node, NodePaths(config, arguments.node))

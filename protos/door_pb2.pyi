@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject", "explain")
+    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject", "explain", "forwarded", "position")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Envelope.Kind]
@@ -20,6 +20,7 @@ class Envelope(_message.Message):
         ANSWER: _ClassVar[Envelope.Kind]
         FAILURE: _ClassVar[Envelope.Kind]
         TELL: _ClassVar[Envelope.Kind]
+        CHALLENGE: _ClassVar[Envelope.Kind]
     KIND_UNSPECIFIED: Envelope.Kind
     HELLO: Envelope.Kind
     WELCOME: Envelope.Kind
@@ -29,6 +30,7 @@ class Envelope(_message.Message):
     ANSWER: Envelope.Kind
     FAILURE: Envelope.Kind
     TELL: Envelope.Kind
+    CHALLENGE: Envelope.Kind
     class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PROTOBUF: _ClassVar[Envelope.Encoding]
@@ -43,6 +45,8 @@ class Envelope(_message.Message):
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    FORWARDED_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
     kind: Envelope.Kind
     correlation_id: int
     data_type: str
@@ -51,31 +55,66 @@ class Envelope(_message.Message):
     encoding: Envelope.Encoding
     subject: str
     explain: bool
-    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ..., explain: _Optional[bool] = ...) -> None: ...
+    forwarded: bool
+    position: int
+    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ..., explain: _Optional[bool] = ..., forwarded: _Optional[bool] = ..., position: _Optional[int] = ...) -> None: ...
+
+class Challenge(_message.Message):
+    __slots__ = ("protocol", "nonce", "node")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    nonce: bytes
+    node: str
+    def __init__(self, protocol: _Optional[int] = ..., nonce: _Optional[bytes] = ..., node: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "role", "name", "pid")
+    __slots__ = ("protocol", "role", "name", "pid", "oldest_protocol", "incarnation", "software", "nonce", "proof", "agreement")
+    class AgreementEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     role: str
     name: str
     pid: int
-    def __init__(self, protocol: _Optional[int] = ..., role: _Optional[str] = ..., name: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
+    oldest_protocol: int
+    incarnation: str
+    software: str
+    nonce: bytes
+    proof: bytes
+    agreement: _containers.ScalarMap[str, str]
+    def __init__(self, protocol: _Optional[int] = ..., role: _Optional[str] = ..., name: _Optional[str] = ..., pid: _Optional[int] = ..., oldest_protocol: _Optional[int] = ..., incarnation: _Optional[str] = ..., software: _Optional[str] = ..., nonce: _Optional[bytes] = ..., proof: _Optional[bytes] = ..., agreement: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "node", "incarnation", "credit")
+    __slots__ = ("protocol", "node", "incarnation", "credit", "software", "proof")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     node: str
     incarnation: str
     credit: int
-    def __init__(self, protocol: _Optional[int] = ..., node: _Optional[str] = ..., incarnation: _Optional[str] = ..., credit: _Optional[int] = ...) -> None: ...
+    software: str
+    proof: bytes
+    def __init__(self, protocol: _Optional[int] = ..., node: _Optional[str] = ..., incarnation: _Optional[str] = ..., credit: _Optional[int] = ..., software: _Optional[str] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("code", "message")

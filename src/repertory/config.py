@@ -31,6 +31,9 @@ from repertory.errors import ConfigError
 MEBIBYTE = 1024 * 1024
 # Longest path that the kernel takes for a UNIX socket.
 SOCKET_PATH_BYTES = 107
+# Ports that several nodes use if nothing else is said: of doors, and of Thespian's admins.
+DOOR_PORT, ADMIN_PORT = 5590, 5591
+SECRET_CHARACTERS = 16
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
@@ -128,6 +131,10 @@ class DataType(_Section):
     """Whether results on Kafka hold each slot's own answer, where a policy chooses among several."""
     required: bool = True
     """Whether the node is ready only when a model serves this type."""
+    replicas: int = Field(default=1, ge=1, le=64)
+    """Nodes that serve this type at the same time, as far as there are as many."""
+    needs: dict[Name, bool | str] = {}
+    """Capabilities that a node must have to serve this type, such as `gpu: true`."""
     max_batch: int = Field(default=1024, ge=1, le=65536)
     """Records scored together at most."""
     max_delay_ms: float = Field(default=5.0, ge=0)
@@ -237,13 +244,73 @@ class Models(_Section):
     """Prepared versions of a data type that stay on disk, for roll back at once."""
 
 
+class Snapshots(_Section):
+    """Where snapshots are shared among hosts. Each node keeps its own on disk in any case."""
+
+    url: str | None = None
+    """A folder that all hosts see, or any fsspec URL (`s3://bucket/snapshots`): a node that gains a
+    data type takes the newest snapshot from there. Not needed: the journal has everything."""
+
+
+class Tls(_Section):
+    """Mutual TLS between routers. `repertory certs` makes a set for development."""
+
+    certificate: Path
+    """This node's certificate, PEM. `{node}` stands for the node's name."""
+    key: Path
+    """Its private key, PEM. `{node}` stands for the node's name."""
+    authority: Path
+    """Certificate of the authority that signed those of all nodes, PEM."""
+
+
+class Cluster(_Section):
+    """What several nodes have in common. Of no use to a single one."""
+
+    secret: SecretStr | None = None
+    """What nodes prove to each other that they know; best given as REPERTORY_CLUSTER__SECRET. 16
+    characters at least. Needed as soon as there are several nodes."""
+    tls: Tls | None = None
+    """Certificates for the doors between nodes; without them, these are not encrypted."""
+    leaders: tuple[Name, ...] = ()
+    """Leader of the Thespian convention, then its standbys, in order; all nodes as they are listed,
+    if empty."""
+    heartbeat_ms: int = Field(default=500, ge=50)
+    """How often a node tells the others that it is there."""
+    suspect_ms: int = Field(default=1500, ge=100)
+    """A node that is silent for so long is sent nothing any more."""
+    down_ms: int = Field(default=5000, ge=200)
+    """One that is silent for so long is taken to be gone: others serve what it served."""
+    handover_ms: int = Field(default=8000, ge=0)
+    """How long a node that ends waits at most for others to serve what it served."""
+
+    @model_validator(mode="after")
+    def _patience_grows(self) -> Self:
+        if not self.heartbeat_ms < self.suspect_ms < self.down_ms:
+            raise ValueError("heartbeat_ms < suspect_ms < down_ms is needed")
+        if self.secret is not None and len(self.secret.get_secret_value()) < SECRET_CHARACTERS:
+            raise ValueError(f"secret has fewer than {SECRET_CHARACTERS} characters")
+        return self
+
+
 class Node(_Section):
     """One host of the cluster."""
 
     host: str = "127.0.0.1"
     """The one address that the node's actors bind to and advertise."""
     admin_port: Port = 0
-    """Port of the Thespian admin; 0: any free port."""
+    """Port of the Thespian admin; 0: any free port, or 5591 if there are several nodes."""
+    door_port: Port = 0
+    """Port at which the other nodes' routers come in; 0: 5590. A single node has no such door."""
+    http_host: str | None = None
+    """Address of this node's HTTP face; `http.host` if not set."""
+    http_port: Port | None = None
+    """Port of this node's HTTP face; `http.port` if not set."""
+    weight: float = Field(default=1.0, ge=0, le=1000)
+    """How much it serves: one of twice the weight is given twice as many data types; 0: none."""
+    capabilities: dict[Name, bool | str] = {}
+    """What it has that data types may need, such as `gpu: true`."""
+    only: tuple[str, ...] | None = None
+    """The data types that it may serve; all if not set."""
 
 
 class ClusterConfig(_Section):
@@ -258,10 +325,21 @@ class ClusterConfig(_Section):
     journal: Journal = Journal()
     models: Models = Models()
     decoy: Decoy = Decoy()
+    snapshots: Snapshots = Snapshots()
+    cluster: Cluster = Cluster()
     data_types: dict[Name, DataType] = Field(min_length=1)
     """The data types served, by name."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
+
+    @model_validator(mode="after")
+    def _ports_of_a_cluster(self) -> Self:
+        if len(self.nodes) > 1:  # others must know them
+            ports = {"door_port": DOOR_PORT, "admin_port": ADMIN_PORT}
+            for name, node in self.nodes.items():
+                free = {key: port for key, port in ports.items() if not getattr(node, key)}
+                self.nodes[name] = node.model_copy(update=free)
+        return self
 
     @model_validator(mode="after")
     def _topics_have_one_use(self) -> Self:
@@ -282,6 +360,41 @@ class ClusterConfig(_Section):
         if self.decoy.topic is not None and not self.kafka.bootstrap_servers:
             raise ValueError("decoy.topic is set, but kafka.bootstrap_servers is not")
         return self
+
+    @model_validator(mode="after")
+    def _nodes_make_a_cluster(self) -> Self:
+        for leader in self.cluster.leaders:
+            if leader not in self.nodes:
+                raise ValueError(f"cluster.leaders: there is no node {leader!r}")
+        for name, node in self.nodes.items():
+            for each in node.only or ():
+                if each not in self.data_types:
+                    raise ValueError(f"nodes.{name}.only: there is no data type {each!r}")
+        if not self.is_cluster:
+            return self
+        if self.journal.kind != "kafka":
+            raise ValueError("several nodes need one journal: set journal.kind to kafka")
+        if self.cluster.secret is None:
+            raise ValueError("several nodes need cluster.secret; set REPERTORY_CLUSTER__SECRET")
+        doors: dict[tuple[str, int], str] = {}
+        for name, node in self.nodes.items():
+            for key, port in (("door_port", node.door_port), ("admin_port", node.admin_port)):
+                if other := doors.get((node.host, port)):
+                    raise ValueError(f"nodes.{name}.{key}: {node.host}:{port} is {other} already")
+                doors[node.host, port] = f"nodes.{name}.{key}"
+        return self
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether there are several nodes."""
+        return len(self.nodes) > 1
+
+    def of_node(self, name: str) -> Self:
+        """Return the configuration as this node has it: with the ports and addresses of its own."""
+        node = self.nodes[name]
+        http = {"host": node.http_host, "port": node.http_port}
+        given = {key: value for key, value in http.items() if value is not None}
+        return self.model_copy(update={"http": self.http.model_copy(update=given)})
 
 
 class NodePaths:
@@ -430,6 +543,8 @@ SECTIONS: dict[str, type[_Section]] = {
     "journal": Journal,
     "models": Models,
     "decoy": Decoy,
+    "snapshots": Snapshots,
+    "cluster": Cluster,
     "data_types": DataType,
 }
 
