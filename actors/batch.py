@@ -147,7 +147,7 @@ class ScoredColumns:
     says beside, by the name of its output.
 
     Where a policy chose, `policy` tells the model of each record, and `model` is the best-ranked
-    one that was chosen.
+    one that was chosen. `position` is the journal position that put the model on stage.
     """
 
     model: ModelRef
@@ -161,6 +161,7 @@ class ScoredColumns:
     score_seconds: float = 0.0
     extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     policy: PolicyReport | None = None
+    position: int = 0  # 0: not told
 
     def outcomes(self) -> list[Outcome]:
         """Return one outcome for each record."""

@@ -11,8 +11,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,6 +76,7 @@ class RouterClient:
         self._runner: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._out: list[bytes] = []
+        self._floors: dict[str, int] = {}
         self.welcome: Welcome | None = None
         self.connected = asyncio.Event()
         self.lost = asyncio.Event()
@@ -150,7 +151,8 @@ class RouterClient:
             self._in_flight[batch.data_type] -= 1
         if frame.envelope.kind != Envelope.SCORED:
             raise InternalError(f"a SCORE was answered by a frame of kind {frame.envelope.kind}")
-        return decode_columns(ScoredBatch.FromString(frame.payload), len(batch.records))
+        columns = decode_columns(ScoredBatch.FromString(frame.payload), len(batch.records))
+        return replace(columns, position=frame.envelope.position)
 
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         """Ask the router a question. Raises a RequestFailed when there is no answer."""
@@ -166,6 +168,20 @@ class RouterClient:
         if self._transport is not None:
             envelope = Envelope(kind=Envelope.TELL, subject=subject)
             self._write(encode_frame(envelope, orjson.dumps(data)))
+
+    def raise_floor(self, positions: Mapping[str, int]) -> None:
+        """Have nothing scored by models of a lower journal position than these, by data type.
+
+        The router is told, and any later one, too, before anything else.
+        """
+        higher = {
+            name: position
+            for name, position in positions.items()
+            if position > self._floors.get(name, 0)
+        }
+        self._floors |= higher
+        if higher and self.welcome is not None:
+            self.tell("floor", positions=higher)
 
     async def _request(self, envelope: Envelope, payload: bytes, timeout: float) -> Frame:
         number = envelope.correlation_id = next(self._numbers)
@@ -240,6 +256,8 @@ class RouterClient:
         self.welcome = welcome
         self.lost.clear()
         self.connected.set()
+        if self._floors:
+            self.tell("floor", positions=self._floors)
         for pending in self._pending.values():
             if not pending.future.done():
                 self._send(pending)

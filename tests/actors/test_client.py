@@ -65,10 +65,13 @@ class Router:
             self.seen.append((peer, frame))
             self.handler(self, peer, frame)
 
-    def reply(self, peer: int, to: Frame, kind: Envelope.Kind, payload: bytes) -> None:
+    def reply(
+        self, peer: int, to: Frame, kind: Envelope.Kind, payload: bytes, *, position: int = 0
+    ) -> None:
         """Send a reply; to be called by a handler or an order."""
         number = to.envelope.correlation_id
-        self.hub.send(peer, Envelope(kind=kind, correlation_id=number), payload)
+        envelope = Envelope(kind=kind, correlation_id=number, position=position)
+        self.hub.send(peer, envelope, payload)
 
     def order(self, what: Callable[[], None]) -> None:
         """Have the router's thread do something."""
@@ -107,10 +110,12 @@ def numbered(number: int) -> RecordBatch:
 
 
 def score(router: Router, peer: int, frame: Frame) -> None:
-    """Give each record the number in it as its value."""
+    """Give each record the number in it as its value; answer nothing that is no batch."""
+    if frame.envelope.kind != Envelope.SCORE:
+        return
     values = [float(record) for record in decode_records(frame.payload, frame.envelope.count)]
     scored = ScoredBatch(model_name="m", model_version=3, values=np.array(values, "<f8").tobytes())
-    router.reply(peer, frame, Envelope.SCORED, scored.SerializeToString())
+    router.reply(peer, frame, Envelope.SCORED, scored.SerializeToString(), position=5)
 
 
 def silent(router: Router, peer: int, frame: Frame) -> None:
@@ -174,6 +179,33 @@ async def test_a_reply_says_which_model_made_it(door: Path, routers: Routers) ->
         await connected(client)
         reply = await client.score(numbered(1), timeout=20)
     assert (reply.model.name, reply.model.version) == ("m", 3)
+
+
+async def test_a_reply_says_at_which_journal_position_its_model_came_on_stage(
+    door: Path, routers: Routers
+) -> None:
+    routers(score)
+    async with RouterClient(door, role="http") as client:
+        scored = await client.score_columns(numbered(1), timeout=10)
+    assert scored.position == 5
+
+
+async def test_each_router_is_told_the_floor_before_it_is_asked_for_a_score(
+    door: Path, routers: Routers
+) -> None:
+    first = routers(silent)
+    async with RouterClient(door, role="streams") as client:
+        client.raise_floor({"wine": 7})
+        asking = asyncio.create_task(client.score_columns(numbered(1), timeout=10))
+        await until(lambda: len(first.seen) == 2)
+        client.raise_floor({"wine": 6})  # no news
+        first.die()
+        second = routers(score)
+        await asking
+    for router in (first, second):
+        told, asked = [frame for _, frame in router.seen]
+        assert orjson.loads(told.payload) == {"positions": {"wine": 7}}
+        assert (told.envelope.subject, asked.envelope.kind) == ("floor", Envelope.SCORE)
 
 
 async def test_a_request_made_before_there_is_a_router_waits_for_one(
