@@ -20,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from repertory.actors.client import RouterClient
 from repertory.errors import RequestFailed
 from repertory.http.asking import ask
+from repertory.http.cluster_metrics import ClusterMetrics
 from repertory.http.exposition import merged
 from repertory.http.node_metrics import NodeMetrics
 from repertory.http.states import state_of
@@ -82,8 +83,11 @@ class Metrics:
     async def expose(self, _: web.Request) -> web.Response:
         """Answer in Prometheus' text format; without the node's part while no router answers."""
         node = CollectorRegistry(auto_describe=False)
-        metrics, others = await asyncio.gather(self._node(), self._others())
+        metrics, cluster, others = await asyncio.gather(
+            self._node(), self._cluster(), self._others()
+        )
         node.register(metrics)
+        node.register(cluster)
         own = [generate_latest(registry).decode() for registry in (self._registry, node)]
         body = merged([*own, *others]).encode()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -107,6 +111,12 @@ class Metrics:
         decided = [name for name, each in states.items() if "policy" in each]
         compared = dict(zip(decided, await asyncio.gather(*map(self._pairs, decided)), strict=True))
         return NodeMetrics(status, states, compared)
+
+    async def _cluster(self) -> ClusterMetrics:
+        try:
+            return ClusterMetrics(await ask(self._router, "cluster", timeout=NODE_SECONDS))
+        except RequestFailed:
+            return ClusterMetrics(None)
 
     async def _state(self, data_type: str) -> Mapping[str, Any] | None:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from repertory.http.cluster_metrics import traffic_metrics
 from repertory.http.policy_metrics import QUANTILES, pair_metrics, policy_metrics
 
 _INFO = ("data_type", "name", "version", "sha256", "model_type", "node")
@@ -43,6 +44,7 @@ class NodeMetrics(Collector):
                 "repertory_ready", "Whether the node is ready for records", ready
             )
             yield from _queues(self._status["data_types"])
+            yield from traffic_metrics(self._status)
         yield self._info()
         yield from self._counters()
         yield self._latency()

@@ -40,9 +40,11 @@ class Queries:
         data_type = request.match_info["dataType"]
         return json_reply(await ask(self._router, "versions", data_type=data_type))
 
-    async def status(self, _: web.Request) -> web.Response:
-        """Answer how the node does."""
-        return json_reply(await ask(self._router, "status"))
+    async def status(self, request: web.Request) -> web.Response:
+        """Answer how this node does, or the one that `node` names."""
+        node = request.query.get("node")
+        named: dict[str, Any] = {} if node is None else {"node": node}
+        return json_reply(await ask(self._router, "status", **named))
 
 
 class Health:

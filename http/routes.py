@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
+from repertory.http.cluster import Clusters
 from repertory.http.compare import Comparisons
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.in_hand import InHand
@@ -34,6 +35,7 @@ def make_app(
     health, metrics = Health(router, in_hand), Metrics(router)
     endpoints = [
         *_queries(Queries(router)),
+        *_cluster(Clusters(router)),
         *_models(Publishing(config, paths, router)),
         *_policies(Policies(router)),
         Endpoint("GET", "/compare/{dataType}", Comparisons(router).compare, "how models differ"),
@@ -59,6 +61,13 @@ def _queries(queries: Queries) -> list[Endpoint]:
         Endpoint("GET", "/state/{dataType}", queries.state, "how a data type's models do"),
         Endpoint("GET", "/models/{dataType}/versions", queries.versions, "all its versions"),
         Endpoint("GET", "/status", queries.status, "how the node does"),
+    ]
+
+
+def _cluster(clusters: Clusters) -> list[Endpoint]:
+    return [
+        Endpoint("GET", "/cluster", clusters.cluster, "the nodes, and who serves what"),
+        Endpoint("GET", "/cluster/members/{node}", clusters.member, "one of the nodes"),
     ]
 
 

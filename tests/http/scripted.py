@@ -99,3 +99,25 @@ def with_policy(**slots: dict[str, Any] | RequestFailed) -> ScriptedRouter:
             **{("state", name): answer for name, answer in found.items()},
         }
     )
+
+
+def member(node: str, *roles: str, **about: Any) -> dict[str, Any]:
+    """Return what a router says of a node, which is up unless `about` says otherwise."""
+    told: dict[str, Any] = {"node": node, "state": "up", "since": 1795409732596, "reason": ""}
+    told |= {"host": "10.0.0.1", "doorPort": 5590, "http": f"http://{node}:5500"}
+    told |= {"roles": list(roles), "software": "0.1.0", "protocol": 1, "incarnation": node * 32}
+    told |= {"started": 1795409732000, "weight": 1.0, "capabilities": {}, "only": None}
+    return told | about
+
+
+def cluster_answer() -> dict[str, Any]:
+    """Return what node a says of a cluster whose node c is down, and that lacks a model of beer."""
+    wine = {"replicas": 2, "owners": ["a", "b"], "ready": {"a": 20, "b": 20}, "out": {}}
+    beer = {"replicas": 1, "owners": ["a"], "ready": {}, "out": {"a": "it takes 9 GiB of memory"}}
+    lost = {"state": "down", "reason": "silent for 5.1 s", "capabilities": {"gpu": True}}
+    return {
+        "node": "a",
+        "leader": "a",
+        "members": [member("a", "leader"), member("b", "standby"), member("c", "member", **lost)],
+        "shards": {"beer": beer, "wine": wine},
+    }

@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.http.scripted import comparison_answer, policy_answer
+from tests.http.scripted import cluster_answer, comparison_answer, policy_answer
 
 from repertory.actors.batch import ModelRef
 from repertory.actors.client import RouterClient
 from repertory.actors.local_node import LocalNode
 from repertory.errors import FailureCode
+from repertory.http.cluster_metrics import ClusterMetrics
 from repertory.http.exposition import merged
 from repertory.http.node_metrics import NodeMetrics
 from repertory.streams.telemetry import StreamTelemetry
@@ -53,11 +54,13 @@ def full_telemetry() -> StreamTelemetry:
     return telemetry
 
 
-def with_a_policy() -> str:
-    """Return what there is besides when a policy is in force."""
+def with_a_policy_and_other_nodes() -> str:
+    """Return what there is besides when a policy is in force, and when there are several nodes."""
     registry = CollectorRegistry(auto_describe=False)
     states = {"wine": {**policy_answer(), "slots": {}}}
-    registry.register(NodeMetrics(None, states, {"wine": comparison_answer()["pairs"]}))
+    status = {"ready": True, "data_types": {}, "forwarded": {"b": 1}, "retried": 1, "held": 1}
+    registry.register(NodeMetrics(status, states, {"wine": comparison_answer()["pairs"]}))
+    registry.register(ClusterMetrics(cluster_answer()))
     return generate_latest(registry).decode()
 
 
@@ -72,7 +75,7 @@ async def shown(call: Any, serving: Any, wine: Any, shared_node: LocalNode) -> d
         await client.ask("health")  # the router has read what came before
         async with aiohttp.ClientSession(shared_node.url) as session:
             text = await (await session.get("/metrics")).text()
-    text = merged([text, with_a_policy()])
+    text = merged([text, with_a_policy_and_other_nodes()])
     found = {}
     for family in text_string_to_metric_families(text):
         labels = {label for sample in family.samples for label in sample.labels}
