@@ -38,7 +38,7 @@ class FrameReader:
 
     def __init__(self, limit: int = FRAME_LIMIT) -> None:
         self._buffer = bytearray()
-        self._limit = limit
+        self.limit = limit  # of bytes of a frame; may be changed at any time
 
     def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
         """Yield the frames that `data` completes.
@@ -51,7 +51,7 @@ class FrameReader:
         try:
             while len(buffer) - start >= _HEAD.size:
                 length, head = _HEAD.unpack_from(buffer, start)
-                if length > self._limit or head > length - 4:
+                if length > self.limit or head > length - 4:
                     raise ProtocolError(f"a frame of {length} bytes with a head of {head}")
                 end = start + 4 + length
                 if len(buffer) < end:
