@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -16,6 +16,10 @@ TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
 
 class CallFailed(RepertoryError):
     """A node could not be reached, or did not do what it was asked."""
+
+
+class Unreachable(CallFailed):
+    """A node gave no answer at all: another one may."""
 
 
 def node_url(text: str) -> str:
@@ -47,6 +51,32 @@ async def call(url: str, method: str, path: str, body: Any = None) -> Any:
         return await _answer(url, session.request(method, url + path, data=data, headers=headers))
 
 
+class Caller:
+    """Asks nodes again and again, over connections that stay open. A context manager."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet: a connection is opened when it is needed."""
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, url: str, path: str) -> Any:
+        """Return the JSON object that a node answers.
+
+        Raises Unreachable when it does not within the caller's seconds, or else CallFailed.
+        """
+        assert self._session is not None, "a Caller is to be entered first"
+        return await _answer(url, self._session.get(url + path))
+
+
 async def upload(url: str, file: Path, fields: dict[str, str]) -> Any:
     """Publish a model file and return the node's answer, also that it was rejected."""
     with file.open("rb") as content:
@@ -61,13 +91,13 @@ async def _answer(url: str, request: Any, accepted: frozenset[int] | set[int] = 
         async with request as reply:
             status, content = reply.status, await reply.read()
     except TimeoutError as error:  # before ClientError: some are both
-        raise CallFailed(f"{url} did not answer in time; try again") from error
+        raise Unreachable(f"{url} did not answer in time; try again") from error
     except aiohttp.ClientConnectorError as error:
         number = error.os_error.errno  # its text holds the address once more
         why = os.strerror(number) if number and number > 0 else str(error.os_error)
-        raise CallFailed(f"no node answers at {url}: {why}; is `repertory up` running?") from error
+        raise Unreachable(f"no node answers at {url}: {why}; is `repertory up` running?") from error
     except aiohttp.ClientError as error:
-        raise CallFailed(f"{url} broke off: {error}; is `repertory up` still running?") from error
+        raise Unreachable(f"{url} broke off: {error}; is `repertory up` still running?") from error
     try:
         answer = orjson.loads(content)
     except orjson.JSONDecodeError as error:

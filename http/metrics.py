@@ -120,14 +120,14 @@ class Metrics:
 
     async def _state(self, data_type: str) -> Mapping[str, Any] | None:
         try:
-            return await state_of(self._router, data_type, timeout=NODE_SECONDS)
+            return await state_of(self._router, data_type, timeout=NODE_SECONDS, local=True)
         except RequestFailed:
             return None
 
     async def _pairs(self, data_type: str) -> Sequence[Mapping[str, Any]]:
         try:
             answer = await ask(
-                self._router, "comparison", timeout=NODE_SECONDS, data_type=data_type
+                self._router, "comparison", timeout=NODE_SECONDS, data_type=data_type, local=True
             )
         except RequestFailed:
             return ()

@@ -10,14 +10,19 @@ from repertory.http.asking import QUESTION_SECONDS, ask
 
 
 async def state_of(
-    router: RouterClient, data_type: str, *, timeout: float = QUESTION_SECONDS
+    router: RouterClient,
+    data_type: str,
+    *,
+    timeout: float = QUESTION_SECONDS,
+    local: bool = False,
 ) -> dict[str, Any]:
-    """Return what `/state` answers. Raises a RequestFailed.
+    """Return what `/state` answers, of all nodes or, `local`, of this one. Raises a RequestFailed.
 
     With a policy, `slots` has the state of each slot and shadow, or `error`; and all that is said
     of the best-ranked one that has a model stands beside, as it does without a policy.
     """
-    state = await ask(router, "state", timeout=timeout, data_type=data_type)
+    asked: dict[str, Any] = {"data_type": data_type, **({"local": True} if local else {})}
+    state = await ask(router, "state", timeout=timeout, **asked)
     if "policy" not in state:
         return state
     policy = state["policy"]
@@ -25,17 +30,17 @@ async def state_of(
         raise Unavailable(f"the policy of {data_type!r} is about to come into force; try again")
     names = [*policy["ranking"], *policy["shadows"]]
     found = await asyncio.gather(
-        *(_slot_state(router, data_type, name, timeout=timeout) for name in names)
+        *(_slot_state(router, {**asked, "slot": name}, timeout=timeout) for name in names)
     )
     slots = dict(zip(names, found, strict=True))
     return {**state, **_best(slots, policy["ranking"]), "policy": policy, "slots": slots}
 
 
 async def _slot_state(
-    router: RouterClient, data_type: str, slot: str, *, timeout: float
+    router: RouterClient, asked: dict[str, Any], *, timeout: float
 ) -> dict[str, Any]:
     try:
-        return await ask(router, "state", timeout=timeout, data_type=data_type, slot=slot)
+        return await ask(router, "state", timeout=timeout, **asked)
     except RequestFailed as error:
         return {"error": str(error)}
 

@@ -23,11 +23,11 @@ class ScriptedRouter(RouterClient):
     ) -> None:
         super().__init__(Path("nowhere"), role="test")
         self.connected.set()
-        self._script = script
+        self.script = script
 
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         assert data.get("data_type", "wine") == "wine"
-        answer = self._script.get((subject, data.get("slot")), NotFound("there is none"))
+        answer = self.script.get((subject, data.get("slot")), NotFound("there is none"))
         if isinstance(answer, RequestFailed):
             raise answer
         return answer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
-from tests.http.scripted import ScriptedRouter, cluster_answer
+from tests.http.scripted import ScriptedRouter, cluster_answer, with_policy
 
 from repertory.config import NodePaths, load_config
 from repertory.errors import Unavailable
@@ -138,3 +138,12 @@ async def test_without_an_answer_about_the_cluster_the_rest_is_told(reply_of: As
     found = await metrics_of(await reply_of(silent, "/metrics"))
     assert found["repertory_ready"] == {(): 1}
     assert "repertory_cluster_members" not in found
+
+
+async def test_metrics_are_of_the_own_node_alone(reply_of: Ask) -> None:
+    router = with_policy()
+    recording = RecordingRouter(router.script)
+    await reply_of(recording, "/metrics")
+    asked = [data for subject, data in recording.asked if subject in ("state", "comparison")]
+    assert len(asked) == 5
+    assert all(data["local"] for data in asked)
