@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
@@ -122,13 +122,20 @@ class RecordStream:
         for lane in self._lanes:
             claims = [claim for claim in self._claims if self._lanes.of_topic[claim.topic] is lane]
             self._troubles.note(f"stream {lane.stream}", self._lanes.stall(lane, claims, lag))
+        behind = Counter[str]()
+        for (topic, _), records in lag.items():
+            behind[self._lanes.of_topic[topic].stream] += records
         return {
             **self.telemetry.as_json(),
             "rebalances": self._source.rebalances,
             "outstanding": self._outstanding(),
             "lag": {f"{topic}/{partition}": n for (topic, partition), n in sorted(lag.items())},
             "streams": {
-                lane.stream: {"queued": lane.queued, "in_flight": lane.in_flight}
+                lane.stream: {
+                    "queued": lane.queued,
+                    "in_flight": lane.in_flight,
+                    "lag": behind[lane.stream],
+                }
                 for lane in self._lanes
             },
             "waiting_for": self._lanes.waiting_for(),

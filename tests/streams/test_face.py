@@ -247,6 +247,7 @@ def test_the_face_reports_to_its_router(world: World) -> None:
     last = report()
     assert (last["records"], last["scored"], last["failed"]) == (41, 40, {"invalid_record": 1})
     assert sum(last["lag"].values()) == 0
+    assert last["streams"]["wine"] == {"queued": 0, "in_flight": 0, "lag": 0}
     assert last["latency_ms"]["p99"] > 0
 
 
