@@ -98,7 +98,10 @@ def decode(data: bytes) -> Snapshot:
         raise SnapshotCorrupt("the digest does not match")
     if version != FORMAT:
         raise JournalError(f"format {version} is of a newer Repertory; this one knows {FORMAT}")
-    return _decode_body(body)
+    try:
+        return _decode_body(body)
+    except (TypeError, KeyError, ValueError, struct.error) as error:
+        raise SnapshotCorrupt(f"the digest matches, but it is no snapshot: {error}") from error
 
 
 def _decode_body(body: memoryview) -> Snapshot:
