@@ -199,6 +199,9 @@ class Http(_Section):
     """Port to listen on."""
     deadline_ms: int = Field(default=10_000, ge=1)
     """How long a request may wait for its score."""
+    drain_ms: int = Field(default=0, ge=0, le=60_000)
+    """How long a node that ends still accepts requests, while it says that it is not ready: what a
+    load balancer needs to see that."""
     max_body_mb: int = Field(default=64, ge=1)
     """Largest body of a scoring request, MiB. Uploads of models obey `models.max_mb`."""
 
