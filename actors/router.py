@@ -17,6 +17,8 @@ from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 from repertory.actors.door_actor import DoorActor, kill
 from repertory.actors.frames import PROTOCOL_VERSION
 from repertory.actors.hub import Arrived, Closed, Connected, Event
+from repertory.actors.instructions import BringUp, Drop, End, Keep, Send, Stage
+from repertory.actors.links import CallerIn, LinkDown, LinkEvent, Links, LinkUp
 from repertory.actors.logs import set_up_logging
 from repertory.actors.messages import (
     Adopted,
@@ -30,7 +32,7 @@ from repertory.actors.messages import (
 )
 from repertory.actors.policy_actor import PolicyActor
 from repertory.actors.policy_store import PolicyStore
-from repertory.actors.router_core import BringUp, End, Keep, RouterCore, Send, Stage
+from repertory.actors.router_core import RouterCore
 from repertory.actors.serving import ModelServingActor
 from repertory.actors.wire import pack_address
 from repertory.config import ClusterConfig, NodePaths
@@ -75,6 +77,7 @@ class RouterActor(DoorActor):
         self._paths: NodePaths | None = None
         self._actors: dict[Shard, _Actor] = {}
         self._policies: PolicyStore | None = None
+        self._links: Links | None = None
         self._resent = 0.0
 
     def control(self, message: Any, sender: ActorAddress) -> None:
@@ -92,6 +95,11 @@ class RouterActor(DoorActor):
     def happened(self, event: Event) -> None:
         """Handle what happened at a door."""
         assert self._core is not None
+        linked = self._links.take(event) if self._links is not None else None
+        if linked is not None:
+            for each in linked:
+                self._linked(each)
+            return
         match event:
             case Arrived(peer, frame):
                 if frame.envelope.kind == Envelope.WELCOME:
@@ -107,6 +115,8 @@ class RouterActor(DoorActor):
     def tick(self) -> None:
         """Expire what is late, connect to actors that come up, restart those that died."""
         assert self._core is not None
+        if self._links is not None:
+            self._links.tick()
         self._core.tick()
         for shard, peer in self._core.stuck(STUCK_SECONDS):
             log.error("an actor hangs; it is killed", shard=str(shard))
@@ -140,6 +150,9 @@ class RouterActor(DoorActor):
                 case Keep(message):
                     assert self._policies is not None
                     self._policies.save(message)
+                case Drop(node, reason):
+                    assert self._links is not None
+                    self._links.drop(node, reason)
 
     def _start(self, message: StartRouter) -> None:
         if self._core is not None:
@@ -148,9 +161,8 @@ class RouterActor(DoorActor):
         self._paths = NodePaths(message.config, message.node)
         set_up_logging(message.config.log_level)
         reporting = {"streams"} if message.config.kafka.bootstrap_servers else ()
-        self._core = RouterCore(
-            message.node, uuid.uuid4().hex, message.config.data_types, reporting=reporting
-        )
+        incarnation = uuid.uuid4().hex
+        self._core = RouterCore(message.config, message.node, incarnation, reporting=reporting)
         self._policies = PolicyStore(self._paths.policies)
         for policy in self._policies.load(message.config.data_types):
             try:
@@ -161,6 +173,10 @@ class RouterActor(DoorActor):
         self.settle()
         self.hub.listen(self._paths.router_door)
         self.start_ticking()
+        if message.config.is_cluster:
+            links = Links(self.hub, message.config, message.node, incarnation=incarnation)
+            links.open()
+            self._links = links
         log.info("the router is up", shards=sorted(map(str, self._actors)))
 
     # --- bringing actors up, and ending them
@@ -196,6 +212,16 @@ class RouterActor(DoorActor):
         if actor.peer is not None:
             self.hub.disconnect(actor.peer)
         log.info("an actor is ended; nothing needs it any more", shard=str(shard))
+
+    def _linked(self, event: LinkEvent) -> None:
+        assert self._core is not None
+        match event:
+            case LinkUp(node, peer):
+                self._core.link_up(node, peer)
+            case LinkDown(node):
+                self._core.link_down(node)
+            case CallerIn(node, peer):
+                self._core.connected(peer, node)
 
     def _welcomed(self, peer: int) -> None:
         assert self._core is not None

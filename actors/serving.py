@@ -320,6 +320,7 @@ class ModelServingActor(DoorActor):
             "model": self._stage.model_json(),
             "node": self._node,
             "pid": os.getpid(),
+            "position": self._stage.position,
             "restoring": self._restoring,
             "swaps": self._stage.swaps,
             "retired": self._stage.retired_json(),
@@ -391,8 +392,11 @@ class ModelServingActor(DoorActor):
         self._reply(item, Envelope.FAILURE, Failure(code=code, message=message).SerializeToString())
 
     def _reply(self, item: _Held, kind: Envelope.Kind, payload: bytes) -> None:
+        assert self._stage is not None
         number = item.frame.envelope.correlation_id
-        self.hub.send(item.peer, Envelope(kind=kind, correlation_id=number), payload)
+        position = self._stage.position if kind == Envelope.SCORED else 0
+        envelope = Envelope(kind=kind, correlation_id=number, position=position)
+        self.hub.send(item.peer, envelope, payload)
 
 
 def _runs(due: Iterable[_Due], most: int) -> Iterator[list[_Due]]:

@@ -1,9 +1,10 @@
 """The actors of a node, by what they are there for, and what is told of them. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from repertory.actors.membership import Standing
 from repertory.actors.messages import ClearStage, SetPolicy, Shard, StageModel
 from repertory.actors.policies.settings import PolicySettings, read_settings
 from repertory.actors.target import Target
@@ -60,14 +61,16 @@ class PolicyInForce:
 
 
 class Shards:
-    """All actors of a node's data types: the default slot of each, and what policies ask for."""
+    """All actors of a node's data types: the default slot of each, and what policies ask for.
+
+    Those of `owned` data types are wanted; others are there until they are not needed any more.
+    """
 
     def __init__(self, data_types: Mapping[str, DataType]) -> None:
         self._data_types = data_types
         self.actors: dict[Shard, ShardActor] = {}
         self.policies: dict[str, PolicyInForce] = {}
-        for name in data_types:
-            self.add(Shard(name))
+        self.owned: frozenset[str] = frozenset()
 
     def add(self, shard: Shard) -> ShardActor:
         """Have an actor for a shard of a declared data type. Idempotent."""
@@ -94,9 +97,43 @@ class Shards:
         if before is not None and after is not None and before is not after:
             before.target.hand_over(after.target)
 
-    def unneeded(self) -> Iterator[ShardActor]:
-        """Yield the actors that no policy in force, or on its way, asks for."""
+    def undeclared(self, data_type: str) -> str | None:
+        """Return why there is no such data type; None when there is."""
+        if data_type in self._data_types:
+            return None
+        known = ", ".join(sorted(self._data_types))
+        return f"no data type {data_type!r} is declared in cluster.yaml; there are: {known}"
+
+    def config(self, data_type: str) -> DataType:
+        """Return how a declared data type is configured."""
+        return self._data_types[data_type]
+
+    def has(self, data_type: str) -> bool:
+        """Return whether a data type is here: owned, or not given up yet."""
+        return data_type in self.owned or self.front(data_type) is not None
+
+    def here(self) -> list[str]:
+        """Return the data types that are here."""
+        return [name for name in self._data_types if self.has(name)]
+
+    def given_up(self) -> set[str]:
+        """Return the data types whose actors are here though another node owns them."""
+        return {shard.data_type for shard in self.actors} - self.owned
+
+    def forget(self, data_type: str) -> None:
+        """Forget the policy of a data type that has no actors here any more."""
+        self.policies.pop(data_type, None)
+
+    def unneeded(self, served_elsewhere: Collection[str] = ()) -> Iterator[ShardActor]:
+        """Yield the actors that no policy in force, or on its way, asks for.
+
+        Those of data types that are not owned are needed until these are served elsewhere.
+        """
         for shard, actor in self.actors.items():
+            if shard.data_type not in self.owned:
+                if shard.data_type in served_elsewhere or not self.serves(shard.data_type):
+                    yield actor
+                continue
             policy = self.policies.get(shard.data_type)
             if shard.is_policy:
                 if policy is None and (actor.staging is None or actor.staging.answered):
@@ -107,7 +144,7 @@ class Shards:
     # --- what is told
 
     def required_without_model(self) -> list[str]:
-        """Return the data types that are required, and that nothing serves."""
+        """Return the data types that are required, and that nothing serves here."""
         return [
             name
             for name, config in self._data_types.items()
@@ -115,15 +152,27 @@ class Shards:
         ]
 
     def serves(self, data_type: str) -> bool:
-        """Return whether a data type has a model, in one slot that answers at least."""
+        """Return whether a data type has a model here, in one slot that answers at least."""
         return any(actor.serving for actor in self._answering(data_type))
+
+    def standing(self, data_type: str) -> Standing | None:
+        """Return how a data type stands here; None: it is not served."""
+        serving = [actor for actor in self._answering(data_type) if actor.serving]
+        if not serving:
+            return None
+        policy = self.policies.get(data_type)
+        positions = [actor.status.get("position", 0) for actor in serving]
+        if policy is not None:
+            positions.append(policy.message.position)
+        return Standing(max(positions), has_policy=policy is not None)
 
     def troubles(self) -> list[str]:
         """Return what keeps policies in force from their work."""
         return [
             str(sentence)
             for name in self.policies
-            for sentence in self.actors[Shard(name, is_policy=True)].status.get("troubles", ())
+            if (front := self.front(name)) is not None
+            for sentence in front.status.get("troubles", ())
         ]
 
     def models_json(self) -> list[dict[str, Any]]:
@@ -141,30 +190,33 @@ class Shards:
 
     def _status(self, data_type: str) -> dict[str, Any]:
         front, policy = self.front(data_type), self.policies.get(data_type)
-        assert front is not None
+        if front is None:
+            return {"serving": False, "owned": False, "waiting": 0, "in_flight": 0}
         status = {
             "serving": self.serves(data_type),
+            "owned": data_type in self.owned,
             "waiting": front.target.waiting,
             "in_flight": front.target.flying,
         }
         if policy is None:
             return status | front.status
-        actors = list(self._on_stage(data_type))
-        best = next((actor for actor in actors if actor.serving), actors[0])
-        slots = {
-            name: {"serving": actor.serving, **actor.status}
-            for name, actor in zip(policy.names, actors, strict=True)
-        }
+        actors = self._on_stage(data_type)
+        best = next((actor.status for actor in actors if actor.serving), {})
+        slots = {actor.shard.slot: {"serving": actor.serving, **actor.status} for actor in actors}
         about = {"name": policy.settings.policy, "version": policy.message.position}
         about |= {"settings": policy.settings.model_dump(mode="json", by_alias=True)}
-        return {**status, **best.status, "policy": {**about, **front.status}, "slots": slots}
+        return {**status, **best, "policy": {**about, **front.status}, "slots": slots}
 
     def _answering(self, data_type: str) -> list[ShardActor]:
         policy = self.policies.get(data_type)
         slots = ("",) if policy is None else policy.slots
-        return [self.add(Shard(data_type, slot)) for slot in slots]
+        return self._there(data_type, slots)
 
     def _on_stage(self, data_type: str) -> list[ShardActor]:
         policy = self.policies.get(data_type)
         names = ("",) if policy is None else policy.names
-        return [self.add(Shard(data_type, slot)) for slot in names]
+        return self._there(data_type, names)
+
+    def _there(self, data_type: str, slots: Iterable[str]) -> list[ShardActor]:
+        shards = (Shard(data_type, slot) for slot in slots)
+        return [self.actors[shard] for shard in shards if shard in self.actors]

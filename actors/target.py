@@ -6,7 +6,7 @@ its successor: scoring is pure, and questions are idempotent.
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from repertory.actors.frames import Frame
@@ -23,6 +23,7 @@ class Job:
     client: int  # peer
     frame: Frame
     deadline: float  # monotonic seconds; inf: none
+    taker: Callable[[Envelope.Kind, bytes], None] | None = None  # who gets the reply instead
     attempts: int = 0
     sent_at: float = 0.0
 
@@ -33,16 +34,22 @@ class Job:
 
 
 class Target:
-    """The queue before one process, and what it has in hand."""
+    """The queue before one process, and what it has in hand.
 
-    def __init__(self, name: str, window: int) -> None:
+    `numbers` are the correlation ids, which are to be unique on its connection.
+    """
+
+    def __init__(
+        self, name: str, window: int, *, numbers: Iterator[int] | None = None, remote: bool = False
+    ) -> None:
         self.name = name
+        self.is_remote = remote
         self.peer: int | None = None
         self._window = window
         self._waiting: deque[Job] = deque()
         self._flying: dict[int, Job] = {}
         self._batches_flying = 0
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(1) if numbers is None else numbers
 
     def add(self, job: Job) -> None:
         """Queue a job; `dispatch` hands it out."""
@@ -61,7 +68,8 @@ class Target:
                     return
                 self._batches_flying += 1
             job = self._waiting.popleft()
-            job.attempts += 1
+            if not self.is_remote:  # whose router counts itself what it dies of
+                job.attempts += 1
             job.sent_at = now
             number = next(self._numbers)
             self._flying[number] = job
@@ -84,6 +92,21 @@ class Target:
         self._waiting.extendleft(reversed([job for job in flying if job not in fatal]))
         return fatal
 
+    def take_waiting(self) -> list[Job]:
+        """Take the queued batches back; questions stay."""
+        batches = [job for job in self._waiting if job.is_batch]
+        self._waiting = deque(job for job in self._waiting if not job.is_batch)
+        return batches
+
+    def recall(self) -> list[Job]:
+        """Take everything back, in flight or not, in order; it is for others to do."""
+        jobs = [*self._flying.values(), *self._waiting]
+        self.peer = None
+        self._flying.clear()
+        self._waiting.clear()
+        self._batches_flying = 0
+        return jobs
+
     def expire(self, now: float) -> list[Job]:
         """Drop and return the queued jobs whose deadline has passed."""
         if all(job.deadline > now for job in self._waiting):
@@ -99,6 +122,11 @@ class Target:
     def oldest_flying(self) -> float | None:
         """Return when the oldest batch in flight was sent; None when there is none."""
         return next((job.sent_at for job in self._flying.values() if job.is_batch), None)
+
+    @property
+    def load(self) -> int:
+        """How much it has to do: the jobs queued and in flight."""
+        return len(self._waiting) + len(self._flying)
 
     @property
     def waiting(self) -> int:

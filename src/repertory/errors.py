@@ -34,6 +34,7 @@ class FailureCode(StrEnum):
     OVERLOADED = "overloaded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     UNAVAILABLE = "unavailable"
+    ELSEWHERE = "elsewhere"  # another node serves it; said to routers only
     REJECTED = "rejected"
     INTERNAL = "internal"
     # Of one record:

@@ -6,10 +6,11 @@ import orjson
 import pytest
 
 from repertory.actors.frames import Frame
+from repertory.actors.instructions import Send, Stage
 from repertory.actors.messages import ClearStage, ModelStaged, Shard, StagingFailed
-from repertory.actors.router_core import RouterCore, Send, Stage
+from repertory.actors.router_core import RouterCore
 from repertory.actors.target import FATAL_ATTEMPTS
-from repertory.config import DataType
+from repertory.config import ClusterConfig, DataType
 from repertory.errors import FailureCode
 from repertory.protos.door_pb2 import Envelope, Failure, Hello, Welcome
 
@@ -26,7 +27,8 @@ class World:
 
     def __init__(self, *reporting: str) -> None:
         self.now = 100.0
-        self.core = RouterCore("a", "first", TYPES, reporting=reporting, clock=lambda: self.now)
+        config = ClusterConfig(data_types=TYPES)
+        self.core = RouterCore(config, "a", "first", reporting=reporting, clock=lambda: self.now)
         self.core.connected(FACE)
         self.core.connected(OTHER)
 
@@ -493,6 +495,7 @@ def test_a_staging_goes_to_the_actor_and_its_answer_to_the_keeper(up: World) -> 
 
 
 def test_a_staging_is_repeated_until_it_is_acknowledged(up: World) -> None:
+    up.keeper_up()
     up.ask("stage", 1, peer=KEEPER, **staging(5))
     assert [stage.message.position for stage in up.core.unacknowledged()] == [5]
     up.core.staged(ModelStaged("wine", 4, 0))  # of an older one

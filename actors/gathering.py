@@ -1,0 +1,118 @@
+"""A question that several nodes answer: asked of all of them, merged, answered once. Pure.
+
+Who cannot be reached just now is stood in for by what it answered last, marked as such.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from repertory.actors.desk import Desk
+from repertory.actors.frames import Frame
+from repertory.actors.merged_answers import Part, merge
+from repertory.actors.target import Job
+from repertory.errors import FailureCode
+from repertory.journal.clock import epoch_ms
+from repertory.protos.door_pb2 import Envelope, Failure
+
+# Actors answer in a millisecond, other nodes in two; who needs longer counts as unreachable.
+GATHER_SECONDS = 1.0
+MOST_KNOWN = 10_000
+
+# Asks one node; the callable takes its reply.
+Asker = Callable[[Job], None]
+
+
+@dataclass(slots=True)
+class _Gathering:
+    job: Job
+    key: str  # what the question is
+    deadline: float
+    waiting: set[str] = field(default_factory=set)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[bytes] = field(default_factory=list)
+    silent: dict[str, int] = field(default_factory=dict)  # node: unreachable since, epoch ms
+
+
+class Gatherings:
+    """Questions under way to several nodes."""
+
+    def __init__(self, desk: Desk, own: str, clock: Callable[[], float]) -> None:
+        self._desk = desk
+        self._own = own
+        self._clock = clock
+        self._under_way: list[_Gathering] = []
+        self._known: OrderedDict[tuple[str, str], tuple[dict[str, Any], int]] = OrderedDict()
+
+    def begin(self, job: Job, askers: Mapping[str, Asker], silent: Mapping[str, int]) -> None:
+        """Ask each node of `askers`; `silent` ones cannot be reached, since when (epoch ms)."""
+        envelope = job.frame.envelope
+        key = f"{envelope.subject} {orjson.dumps(orjson.loads(job.frame.payload)).decode()}"
+        deadline = min(job.deadline, self._clock() + GATHER_SECONDS)
+        gathering = _Gathering(job, key, deadline, set(askers), silent=dict(silent))
+        self._under_way.append(gathering)
+        for node, ask in askers.items():
+            ask(self._part(gathering, node))
+        self._finish_if_complete(gathering)
+
+    def tick(self) -> None:
+        """Answer what has waited long enough."""
+        now = self._clock()
+        for gathering in [each for each in self._under_way if each.deadline <= now]:
+            for node in gathering.waiting:
+                gathering.silent[node] = epoch_ms() - int(GATHER_SECONDS * 1000)
+            gathering.waiting.clear()
+            self._finish_if_complete(gathering)
+
+    def _part(self, gathering: _Gathering, node: str) -> Job:
+        question = Envelope()
+        question.CopyFrom(gathering.job.frame.envelope)
+        asked = {**orjson.loads(gathering.job.frame.payload), "sketches": True}
+        frame = Frame(question, orjson.dumps(asked))
+
+        def take(kind: Envelope.Kind, payload: bytes) -> None:
+            gathering.waiting.discard(node)
+            if kind == Envelope.ANSWER:
+                gathering.answers[node] = orjson.loads(payload)
+                self._remember(node, gathering.key, gathering.answers[node])
+            elif Failure.FromString(payload).code == FailureCode.UNAVAILABLE:
+                gathering.silent[node] = epoch_ms()
+            else:
+                gathering.failures.append(payload)
+            self._finish_if_complete(gathering)
+
+        return Job(gathering.job.client, frame, gathering.deadline, taker=take)
+
+    def _remember(self, node: str, key: str, answer: dict[str, Any]) -> None:
+        self._known[node, key] = answer, epoch_ms()
+        self._known.move_to_end((node, key))
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    def _finish_if_complete(self, gathering: _Gathering) -> None:
+        if gathering.waiting or gathering not in self._under_way:
+            return
+        self._under_way.remove(gathering)
+        job = gathering.job
+        parts = list(self._parts(gathering))
+        if any(part.answer is not None for part in parts):
+            merged = merge(job.frame.envelope.subject, parts)
+            self._desk.pass_back(job, Envelope.ANSWER, orjson.dumps(merged))
+        elif gathering.failures:
+            self._desk.pass_back(job, Envelope.FAILURE, gathering.failures[0])
+        else:
+            nodes = ", ".join(sorted(gathering.silent)) or "no node"
+            why = f"{nodes} would know, and cannot be reached just now"
+            self._desk.fail(job, FailureCode.UNAVAILABLE, why)
+
+    def _parts(self, gathering: _Gathering) -> list[Part]:
+        now = epoch_ms()
+        parts = [Part(node, answer, now) for node, answer in gathering.answers.items()]
+        parts.sort(key=lambda part: (part.node != self._own, part.node))
+        for node, since in sorted(gathering.silent.items()):
+            answer, as_of = self._known.get((node, gathering.key), (None, since))
+            parts.append(Part(node, answer, as_of, since))
+        return parts
