@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from repertory import __version__
 from repertory.actors.agreement import agreement
@@ -218,7 +219,8 @@ class Links:
     def _hear(self, link: _Outgoing, frame: Frame) -> list[LinkEvent]:
         """Take a frame of a node that has not let us in yet."""
         assert link.peer is not None
-        assert link.caller is not None
+        if link.caller is None:
+            return []  # it said something wrong before, and only has to close
         try:
             match frame.envelope.kind:
                 case Envelope.CHALLENGE:
@@ -231,7 +233,8 @@ class Links:
                     raise Refused(f"it refuses us: {_printable(why)}")
                 case other:
                     raise Refused(f"it sent a frame of kind {other} before it let us in")
-        except (Refused, ValueError) as error:
+        except (Refused, DecodeError) as error:
+            link.caller = None
             self._hub.disconnect(link.peer, str(error))
         return []
 

@@ -8,6 +8,8 @@ import click
 import yaml
 
 from repertory import __version__
+from repertory.cli_certs import certs
+from repertory.cli_cluster import cluster, top
 from repertory.cli_compare import compare
 from repertory.cli_dead_letters import dead_letters
 from repertory.cli_models import publish, retire, rollback, versions
@@ -97,6 +99,8 @@ for command in (
         publish,
         score,
         status,
+        cluster,
+        top,
         versions,
         rollback,
         retire,
@@ -105,6 +109,6 @@ for command in (
         replay,
         dead_letters,
     ),
-    *(broker, config, doctor),
+    *(broker, certs, config, doctor),
 ):
     main.add_command(command)
