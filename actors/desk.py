@@ -27,19 +27,19 @@ class Desk:
     """Takes jobs in, sends them to targets, and passes replies back."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self.clients: dict[int, Client] = {}
         self.outbox: list[Instruction] = []
 
     def job(self, peer: int, frame: Frame) -> Job:
         """Return the job that a frame asks for."""
         budget = frame.envelope.budget_ms
-        deadline = self._clock() + budget / 1000 if budget else math.inf
+        deadline = self.clock() + budget / 1000 if budget else math.inf
         return Job(peer, frame, deadline)
 
     def dispatch(self, target: Target) -> None:
         """Send what a target can take now; answer what is too late for it."""
-        now = self._clock()
+        now = self.clock()
         for number, job in target.dispatch(now):
             assert target.peer is not None
             left = job.deadline - now

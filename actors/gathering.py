@@ -40,10 +40,9 @@ class _Gathering:
 class Gatherings:
     """Questions under way to several nodes."""
 
-    def __init__(self, desk: Desk, own: str, clock: Callable[[], float]) -> None:
+    def __init__(self, desk: Desk, own: str) -> None:
         self._desk = desk
         self._own = own
-        self._clock = clock
         self._under_way: list[_Gathering] = []
         self._known: OrderedDict[tuple[str, str], tuple[dict[str, Any], int]] = OrderedDict()
 
@@ -51,7 +50,7 @@ class Gatherings:
         """Ask each node of `askers`; `silent` ones cannot be reached, since when (epoch ms)."""
         envelope = job.frame.envelope
         key = f"{envelope.subject} {orjson.dumps(orjson.loads(job.frame.payload)).decode()}"
-        deadline = min(job.deadline, self._clock() + GATHER_SECONDS)
+        deadline = min(job.deadline, self._desk.clock() + GATHER_SECONDS)
         gathering = _Gathering(job, key, deadline, set(askers), silent=dict(silent))
         self._under_way.append(gathering)
         for node, ask in askers.items():
@@ -60,7 +59,7 @@ class Gatherings:
 
     def tick(self) -> None:
         """Answer what has waited long enough."""
-        now = self._clock()
+        now = self._desk.clock()
         for gathering in [each for each in self._under_way if each.deadline <= now]:
             for node in gathering.waiting:
                 gathering.silent[node] = epoch_ms() - int(GATHER_SECONDS * 1000)

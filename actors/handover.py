@@ -1,7 +1,5 @@
 """The end of a node: others serve what it served before it goes. Pure."""
 
-from collections.abc import Callable
-
 import orjson
 
 from repertory.actors.cluster import Cluster
@@ -23,19 +21,17 @@ class Handover:
         *,
         ownership: Ownership,
         seconds: float,
-        clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._shards = shards
         self._desk = desk
         self._ownership = ownership
         self._seconds = seconds
-        self._clock = clock
         self._waiting: list[tuple[Job, float]] = []
 
     def begin(self, job: Job) -> None:
         """Take the supervisor's question."""
-        self._waiting.append((job, self._clock() + self._seconds))
+        self._waiting.append((job, self._desk.clock() + self._seconds))
         self.tick()
 
     def tick(self) -> None:
@@ -44,7 +40,7 @@ class Handover:
             return
         kept = self._kept()
         for job, deadline in list(self._waiting):
-            if not kept or not self._cluster.reachable() or self._clock() >= deadline:
+            if not kept or not self._cluster.reachable() or self._desk.clock() >= deadline:
                 self._waiting.remove((job, deadline))
                 self._desk.pass_back(job, Envelope.ANSWER, orjson.dumps({"kept": kept}))
 

@@ -1,6 +1,6 @@
 """What a router tells the others of its node, again and again. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import orjson
 
@@ -8,7 +8,6 @@ from repertory.actors.cluster import Cluster
 from repertory.actors.desk import Desk
 from repertory.actors.membership import Beat, Standing
 from repertory.actors.shards import Shards
-from repertory.protos.door_pb2 import Envelope
 
 
 class Heart:
@@ -21,13 +20,11 @@ class Heart:
         desk: Desk,
         *,
         seconds: float,
-        clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._shards = shards
         self._desk = desk
         self._seconds = seconds
-        self._clock = clock
         self._due = 0.0
         self._told: tuple[Mapping[str, Standing], Mapping[str, str], bool] = ({}, {}, False)
         self.out: dict[str, str] = {}  # why a data type is not served here as others serve it
@@ -41,7 +38,7 @@ class Heart:
         """Beat if it is time to, or if there is something new."""
         if self._cluster.alone:
             return
-        now, told = self._clock(), (self.ready(), dict(self.out), self._cluster.leaving)
+        now, told = self._desk.clock(), (self.ready(), dict(self.out), self._cluster.leaving)
         if now >= self._due or told != self._told:
             self._due, self._told = now + self._seconds, told
             for peer in self._cluster.links.values():

@@ -42,7 +42,6 @@ class Ownership:
         stager: Stager,
         heart: Heart,
         keeper: Target,
-        clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._shards = shards
@@ -50,7 +49,6 @@ class Ownership:
         self._stager = stager
         self._heart = heart
         self._keeper = keeper
-        self._clock = clock
         self._behind: dict[str, tuple[float, float]] = {}  # when to ask, and how long after that
 
     def begin(self) -> None:
@@ -76,7 +74,7 @@ class Ownership:
             if shard not in unneeded:
                 actor.unneeded_since = None
             elif actor.unneeded_since is None:
-                actor.unneeded_since = self._clock()
+                actor.unneeded_since = self._desk.clock()
 
     def served_elsewhere(self) -> set[str]:
         """Return the data types here that another node serves as well, no older than this one."""
@@ -105,7 +103,7 @@ class Ownership:
         self.note_unneeded()
 
     def _end_unneeded(self) -> None:
-        now = self._clock()
+        now = self._desk.clock()
         for shard, actor in list(self._shards.actors.items()):
             since = actor.unneeded_since
             if since is None or now - since < GRACE_SECONDS or actor.target.flying:
@@ -122,7 +120,7 @@ class Ownership:
             self._behind.pop(data_type, None)
             self._heart.out.pop(data_type, None)
             return
-        now = self._clock()
+        now = self._desk.clock()
         due, patience = self._behind.setdefault(data_type, (now + BEHIND_SECONDS, BEHIND_SECONDS))
         if now >= due:
             self._behind[data_type] = now + patience, min(patience * 2, LONGEST_SECONDS)
@@ -149,5 +147,5 @@ class Ownership:
     ) -> None:
         envelope = Envelope(kind=Envelope.ASK, subject=subject)
         frame = Frame(envelope, orjson.dumps(data))
-        self._keeper.add(Job(NOBODY, frame, self._clock() + KEEPER_SECONDS, taker=taker))
+        self._keeper.add(Job(NOBODY, frame, self._desk.clock() + KEEPER_SECONDS, taker=taker))
         self._desk.dispatch(self._keeper)

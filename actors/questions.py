@@ -46,7 +46,6 @@ class Questions:
         reports: Reports,
         heart: Heart,
         handover: Handover,
-        clock: Callable[[], float],
     ) -> None:
         self._cluster = cluster
         self._shards = shards
@@ -54,8 +53,7 @@ class Questions:
         self._routes = routes
         self._keeper = keeper
         self._reports = reports
-        self._clock = clock
-        self._gatherings = Gatherings(desk, cluster.node, clock)
+        self._gatherings = Gatherings(desk, cluster.node)
         self._heart = heart
         self._handover = handover
         self._of_the_node: dict[str, _Answer] = {
@@ -165,7 +163,7 @@ class Questions:
 
     def _silent_since(self, node: str) -> int:
         heard = self._cluster.membership.members[node].heard
-        return epoch_ms() - int((self._clock() - heard) * 1000)
+        return epoch_ms() - int((self._desk.clock() - heard) * 1000)
 
     def _asker(self, target: Target) -> Asker:
         return lambda job: self._add(target, job)
@@ -209,7 +207,7 @@ class Questions:
             for name in self._shards.required_without_model()
             if not self._cluster.able(name, 0)
         ]
-        troubles = self._reports.troubles(self._clock())
+        troubles = self._reports.troubles(self._desk.clock())
         if policies := self._shards.troubles():
             troubles["policy"] = policies
         if self._cluster.leaving:

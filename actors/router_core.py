@@ -71,10 +71,8 @@ class RouterCore:
             desk=desk,
             unanswered=lambda job: self._questions.unanswered(job),
         )
-        self._heart = Heart(
-            cluster, shards, desk, seconds=config.cluster.heartbeat_ms / 1000, clock=clock
-        )
-        self._stager = Stager(shards, cluster, desk, clock=clock, front_changed=self._front_changed)
+        self._heart = Heart(cluster, shards, desk, seconds=config.cluster.heartbeat_ms / 1000)
+        self._stager = Stager(shards, cluster, desk, front_changed=self._front_changed)
         self._ownership = Ownership(
             cluster,
             shards,
@@ -82,7 +80,6 @@ class RouterCore:
             stager=self._stager,
             heart=self._heart,
             keeper=self._keeper,
-            clock=clock,
         )
         self._questions = Questions(
             cluster,
@@ -98,9 +95,7 @@ class RouterCore:
                 desk,
                 ownership=self._ownership,
                 seconds=config.cluster.handover_ms / 1000,
-                clock=clock,
             ),
-            clock=clock,
         )
         self._ownership.begin()
 

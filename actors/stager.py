@@ -55,13 +55,11 @@ class Stager:
         cluster: Cluster,
         desk: Desk,
         *,
-        clock: Callable[[], float],
         front_changed: Callable[[str], None],
     ) -> None:
         self._shards = shards
         self._cluster = cluster
         self._desk = desk
-        self._clock = clock
         self._front_changed = front_changed
         self._elsewhere: list[_Elsewhere] = []
 
@@ -74,7 +72,7 @@ class Stager:
     def stage(self, keeper: int, number: int, message: Update) -> None:
         """Begin what the keeper asks for, of a declared data type."""
         if not self._shards.has(message.data_type):
-            deadline = self._clock() + ELSEWHERE_SECONDS
+            deadline = self._desk.clock() + ELSEWHERE_SECONDS
             self._elsewhere.append(_Elsewhere(keeper, number, message, deadline))
             self.tick()
             return
@@ -140,7 +138,7 @@ class Stager:
 
     def _is_done(self, waiting: _Elsewhere) -> bool:
         message = waiting.message
-        if self._clock() >= waiting.deadline or not isinstance(message, StageModel):
+        if self._desk.clock() >= waiting.deadline or not isinstance(message, StageModel):
             return True
         serving = self._cluster.serving(message.data_type).values()
         return any(each.position >= message.position for each in serving)
