@@ -9,6 +9,7 @@ import yaml
 
 from repertory import __version__
 from repertory.cli_certs import certs
+from repertory.cli_cluster import cluster, top
 from repertory.cli_compare import compare
 from repertory.cli_dead_letters import dead_letters
 from repertory.cli_models import publish, retire, rollback, versions
@@ -98,6 +99,8 @@ for command in (
         publish,
         score,
         status,
+        cluster,
+        top,
         versions,
         rollback,
         retire,

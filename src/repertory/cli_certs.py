@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # cryptography takes a while to import
     from repertory.certificates import CertificateSet
 
 
-@click.command(short_help="Make certificates for the doors between nodes, for development.")
+@click.command(short_help="Make certificates for nodes, for development only.")
 @config_option
 @click.option(
     "--out",
