@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Collection
 from functools import partial
 
 import structlog
@@ -57,10 +58,11 @@ class Admission:
             assert entry.descriptor is not None
             await self._publish(entry, entry.descriptor)
 
-    async def _publish(self, entry: Entry, descriptor: bytes) -> None:
+    async def _publish(self, entry: Entry, descriptor: bytes, *, again: bool = False) -> None:
         catalog, published = self._store.catalog, _describe(entry, self._config.models)
         model = await self._store.run(lambda: catalog.record(published))
-        if model.state in (ModelState.REJECTED, ModelState.SERVING, ModelState.RETIRED):
+        decided = {ModelState.SERVING, ModelState.RETIRED, ModelState.REJECTED}
+        if model.state in decided and not again:
             return
         slot = await self._slot_of(model)
         try:
@@ -74,13 +76,17 @@ class Admission:
         if slot is not None:
             await self._stage.stage(model, entry.position, slot)
 
-    async def restage(self) -> bool:
-        """Tell a new router, or a new node, what should be on stage.
+    async def restage(self, data_types: Collection[str] | None) -> bool:
+        """Tell a new router, or new actors, what should be on stage; None: all that is here.
 
         Return whether that was all; if not, the journal was not there to look something up.
         """
+        try:
+            wanted = await self._stage.here() if data_types is None else data_types
+        except RequestFailed:  # that router is gone, and the next one will be told
+            return False
         complete = True
-        for data_type in self._config.data_types:
+        for data_type in wanted:
             try:
                 await self._policies.restore(data_type)
                 await self._restage(data_type)
@@ -88,6 +94,30 @@ class Admission:
                 log.error("what served cannot be staged", data_type=data_type, why=str(error))
                 complete &= not isinstance(error, JournalError)
         return complete
+
+    async def catch_up(self, data_type: str, position: int) -> str:
+        """Have on stage what other nodes have there since `position`; return why that fails, or ''.
+
+        What was rejected here and serves elsewhere is tried again: it may have been for want of
+        memory, or time.
+        """
+        catalog = self._store.catalog
+        try:
+            entry = await self._store.run(lambda: self._store.journal.get(position))
+            if entry is None or entry.descriptor is None:
+                await self._policies.restore(data_type)
+                await self._restage(data_type)
+                return ""
+            model = await self._store.run(lambda: catalog.get(data_type, position))
+            if model.state is ModelState.REJECTED:
+                log.warning("another node serves what was rejected here", why=model.reason)
+                await self._publish(entry, entry.descriptor, again=True)
+            else:
+                await self._restage(data_type)
+            model = await self._store.run(lambda: catalog.get(data_type, position))
+        except (ModelRejected, RequestFailed, GreenRoomFailed, JournalError) as error:
+            return str(error)
+        return model.reason if model.state is ModelState.REJECTED else ""
 
     async def _restage(self, data_type: str) -> None:
         catalog = self._store.catalog

@@ -65,6 +65,8 @@ class Keeper:
         self._appends: dict[str, asyncio.Future[Entry]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._done = 0  # position up to which entries were admitted
+        self._gained: set[str] = set()  # data types whose actors are new
+        self._behind: dict[str, tuple[int, asyncio.Future[str]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep models until `stop` is set."""
@@ -120,8 +122,9 @@ class Keeper:
             await self._router.connected.wait()
             if self._router.welcome and self._router.welcome.incarnation != incarnation:
                 incarnation = self._router.welcome.incarnation
-                if not await admission.restage():
+                if not await admission.restage(None):
                     incarnation = None  # it is tried again, with the next entries
+            await self._catch_up(admission)
             entries = await follower.read(self._done)
             for entry in entries:
                 await self._admit(admission, entry, kind)
@@ -129,6 +132,20 @@ class Keeper:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._appended.wait(), FOLLOW_SECONDS)
                 self._appended.clear()
+
+    async def _catch_up(self, admission: Admission) -> None:
+        """Stage what the router has new actors for, and what other nodes serve, and this one not."""
+        while self._gained:
+            if not await admission.restage({self._gained.pop()}):
+                break
+        for data_type, (position, answer) in list(self._behind.items()):
+            del self._behind[data_type]
+            if position > self._done:
+                why = f"the journal was read up to {self._done}, not yet to {position}"
+            else:
+                why = await admission.catch_up(data_type, position)
+            if not answer.done():
+                answer.set_result(why)
 
     async def _admit(self, admission: Admission, entry: Entry, kind: str) -> None:
         catalog = self._store.catalog
@@ -156,6 +173,9 @@ class Keeper:
             "policy": self._set_policy,
             "policy_rollback": self._roll_policy_back,
         }
+        catching_up = {"restage": self._note_gained, "catch_up": self._note_behind}
+        if subject in catching_up:
+            return await catching_up[subject](data)
         histories = {"versions": self._versions, "policies": self._policies}
         if subject in histories:
             await self._until(self._opened)
@@ -311,6 +331,21 @@ class Keeper:
         catalog = self._store.catalog
         model = await self._store.run(lambda: catalog.get(entry.data_type, version))
         return _outcome(model)
+
+    async def _note_gained(self, data: dict[str, Any]) -> dict[str, Any]:
+        self._gained |= set(data["data_types"]) & set(self._config.data_types)
+        self._appended.set()
+        return {}
+
+    async def _note_behind(self, data: dict[str, Any]) -> dict[str, Any]:
+        data_type, position = str(data.get("data_type")), int(data["position"])
+        self._check_data_type(data_type)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if (before := self._behind.get(data_type)) is not None:
+            before[1].cancel()
+        self._behind[data_type] = position, answer
+        self._appended.set()
+        return {"reason": await answer}
 
     async def _versions(self, data: dict[str, Any]) -> dict[str, Any]:
         data_type = str(data.get("data_type"))

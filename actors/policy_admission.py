@@ -188,6 +188,8 @@ class PolicyAdmission:
     async def _check_deadline(self, data_type: str, settings: PolicySettings) -> None:
         if settings.deadline_ms is None or not settings.slots:
             return
+        if data_type not in await self._stage.here():
+            return  # its owners measure it
         fallback = settings.slots[-1]
         state = await self._stage.state(data_type, fallback)
         if state["batches"] >= ENOUGH_BATCHES:

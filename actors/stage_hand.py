@@ -156,6 +156,11 @@ class StageHand:
         """Have the actors ended that no policy names."""
         await self._ask("trim", {"data_type": data_type})
 
+    async def here(self) -> list[str]:
+        """Return the data types whose actors are on this node."""
+        found: list[str] = (await self._ask("here", {}))["data_types"]
+        return found
+
     async def state(self, data_type: str, slot: str) -> dict[str, Any]:
         """Return how the model in a slot does."""
         return await self._ask("state", {"data_type": data_type, "slot": slot})

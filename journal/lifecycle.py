@@ -6,7 +6,7 @@ PUBLISHED ──> LOADING ──> WARM ──> SERVING ──> RETIRED
                  │  └───────┼─────────────────────┘   … which had to be prepared once more
                  └────┬─────┘
                       v
-                  REJECTED
+                  REJECTED ──> LOADING   another node serves it: it is tried again
 
 … and that of a policy version:
 
@@ -29,7 +29,7 @@ class ModelState(StrEnum):
     WARM = "WARM"  # it is prepared, and may go on stage at any moment
     SERVING = "SERVING"  # it is on stage: in one slot, where no other version is
     RETIRED = "RETIRED"  # another version, or nothing, took its place; it may come back
-    REJECTED = "REJECTED"  # it cannot be served; the reason says why. The end
+    REJECTED = "REJECTED"  # it cannot be served; the reason says why
 
 
 LEGAL = {
@@ -38,7 +38,7 @@ LEGAL = {
     ModelState.WARM: frozenset({ModelState.SERVING, ModelState.REJECTED}),
     ModelState.SERVING: frozenset({ModelState.RETIRED}),
     ModelState.RETIRED: frozenset({ModelState.SERVING, ModelState.LOADING}),
-    ModelState.REJECTED: frozenset[ModelState](),
+    ModelState.REJECTED: frozenset({ModelState.LOADING}),
 }
 
 
