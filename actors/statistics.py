@@ -1,11 +1,10 @@
 """How often and how fast a model answers, since it is on stage."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
-from ddsketch import DDSketch
+from repertory.actors.sketches import Packed, add_packed, new_sketch, pack
 
-# Quantiles are within 1 % of the true value; sketches of several replicas can be merged.
-RELATIVE_ACCURACY = 0.01
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
@@ -23,7 +22,7 @@ class Statistics:
         self._duration = 0.0
         self._min = 0.0
         self._max = 0.0
-        self._sketch = DDSketch(RELATIVE_ACCURACY)
+        self._sketch = new_sketch()
 
     def count(self, records: int, errors: int, milliseconds: float) -> None:
         """Count a batch of `records`, of which `errors` failed."""
@@ -36,6 +35,32 @@ class Statistics:
         self.batches += 1
         self._duration += milliseconds
         self._sketch.add(milliseconds, records)
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any], sketch: Packed | None) -> Self:
+        """Return what was told by `as_json` and `sketch`; without the latter, without percentiles."""
+        read = cls()
+        read.usage, read.errors, read.batches = told["usage"], told["errors"], told["batches"]
+        read._duration, read._min, read._max = told["duration"], told["min"], told["max"]
+        if sketch is not None:
+            add_packed(read._sketch, sketch)
+        return read
+
+    def merge(self, other: Self) -> None:
+        """Count what another counted."""
+        if other.usage == 0:
+            return
+        self._min = min(self._min, other._min) if self.usage else other._min
+        self._max = max(self._max, other._max)
+        self.usage += other.usage
+        self.errors += other.errors
+        self.batches += other.batches
+        self._duration += other._duration
+        self._sketch.merge(other._sketch)
+
+    def sketch(self) -> dict[str, Any]:
+        """Return what percentiles are made of, for JSON."""
+        return pack(self._sketch)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields of `/state`; percentiles are 0 before the first record."""

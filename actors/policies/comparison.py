@@ -1,10 +1,10 @@
 """What the slots of a data type say of the same records, pair by pair."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,28 @@ class Comparison:
                 for slots, pair in self._pairs.items()
             ]
         }
+
+    def sketches(self) -> list[dict[str, Any]]:
+        """Return, by pair, what `as_json` does not tell and merging needs, for JSON."""
+        return [pair.sketch() for pair in self._pairs.values()]
+
+    @classmethod
+    def read(
+        cls,
+        told: Sequence[Mapping[str, Any]],
+        sketches: Sequence[Mapping[str, Any]],
+        *,
+        at_ms: int,
+    ) -> Self:
+        """Return what the `pairs` of `as_json` and `sketches` tell, to be merged and told again.
+
+        `at_ms` (epoch) is now to it, for ever: minutes are told as of then.
+        """
+        names = tuple(dict.fromkeys(name for pair in told for name in pair["slots"]))
+        found = cls(names, clock=lambda: at_ms / 1000, wall=lambda: at_ms / 1000)
+        for slots, pair, sketch in zip(found._pairs, told, sketches, strict=True):
+            found._pairs[slots] = Pair.read(pair, sketch)
+        return found
 
 
 def _bytes(columns: ScoredColumns) -> int:

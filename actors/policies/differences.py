@@ -1,12 +1,13 @@
 """How far two answers are apart, of very many records, in little memory."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from repertory.actors.statistics import RELATIVE_ACCURACY
+from repertory.actors.sketches import RELATIVE_ACCURACY
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -52,6 +53,27 @@ class Differences:
         self.count += other.count
         self._sum += other._sum
         self._max = max(self._max, other._max)
+
+    def pack(self) -> dict[str, Any]:
+        """Return all that was counted, for JSON."""
+        bins = [(number, int(self._bins[number])) for number in np.flatnonzero(self._bins).tolist()]
+        return {
+            "count": self.count,
+            "zeros": self._zeros,
+            "bins": bins,
+            "sum": self._sum,
+            "max": self._max,
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> Self:
+        """Return what was packed."""
+        found = cls()
+        found.count, found._zeros = packed["count"], packed["zeros"]
+        found._sum, found._max = packed["sum"], packed["max"]
+        for number, count in packed["bins"]:
+            found._bins[number] = count
+        return found
 
     def quantile(self, quantile: float) -> float:
         """Return a quantile, 0 when nothing was counted."""

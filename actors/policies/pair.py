@@ -1,6 +1,7 @@
 """What two slots say of the same records, counted."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -114,6 +115,29 @@ class Pair:
         self._probabilities.merge(other._probabilities)
         for minute, (records, disagreements) in sorted(other._minutes.items()):
             self._count_minute(minute, records, disagreements)
+
+    def sketch(self) -> dict[str, Any]:
+        """Return what `as_json` does not tell and merging needs, for JSON."""
+        return {
+            "values": self._values.pack(),
+            "signed": self._signed,
+            "probabilities": self._probabilities.pack(),
+        }
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any], sketch: Mapping[str, Any]) -> Self:
+        """Return what `as_json` and `sketch` tell, to be merged; it does not count any more."""
+        found = cls(0.0)
+        found.records, found.agreements = told["records"], told["agreements"]
+        for one, row in told.get("confusion", {}).items():
+            for two, count in row.items():
+                found._confuse(one, two, count)
+        found._values = Differences.unpack(sketch["values"])
+        found._signed = sketch["signed"]
+        found._probabilities = Differences.unpack(sketch["probabilities"])
+        for each in told["disagreement"]["minutes"]:
+            found._count_minute(each["at"] // 60_000, each["records"], each["disagreements"])
+        return found
 
     def as_json(self, *, minute: int) -> dict[str, Any]:
         """Return all of it; `minute` is this one, since the epoch.

@@ -1,13 +1,21 @@
 """How often and how fast a policy answers, and whose answers it takes, since it is in force."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
-from ddsketch import DDSketch
 
 from repertory.actors.batch import PolicyReport, SlotState
-from repertory.actors.statistics import RELATIVE_ACCURACY, Statistics
+from repertory.actors.sketches import add_packed, new_sketch, pack
+from repertory.actors.statistics import Statistics
+
+# What became of a slot's part that it was asked for: how it is told.
+_KEYS = {
+    SlotState.ARRIVED: "arrived",
+    SlotState.LATE: "late",
+    SlotState.FAILED: "failed",
+    SlotState.NOT_NEEDED: "notNeeded",
+}
 
 
 class PolicyStatistics:
@@ -25,7 +33,7 @@ class PolicyStatistics:
         self._slots = list(slots)
         self._fallbacks = 0
         self._states = {name: dict.fromkeys(SlotState, 0) for name in names}
-        self._slack = DDSketch(RELATIVE_ACCURACY)
+        self._slack = new_sketch()
         self._least_slack: float | None = None
         self._most_slack = float("-inf")
 
@@ -38,9 +46,12 @@ class PolicyStatistics:
         if report.slack_seconds is not None and count:
             slack = report.slack_seconds * 1000
             self._slack.add(slack, count)
-            self._most_slack = max(self._most_slack, slack)
-            least = self._least_slack
-            self._least_slack = slack if least is None else min(least, slack)
+            self._note_slack(slack, slack)
+
+    def _note_slack(self, least: float, most: float) -> None:
+        known = self._least_slack
+        self._least_slack = least if known is None else min(known, least)
+        self._most_slack = max(self._most_slack, most)
 
     def _count_choices(self, report: PolicyReport, failures: int, count: int) -> None:
         if report.fallback is not None:
@@ -50,6 +61,43 @@ class PolicyStatistics:
             return
         # One place before the first, for nobody.
         self._choices += np.bincount(report.chosen + 1, minlength=len(self._choices) + 1)[1:]
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any], sketches: Mapping[str, Any] | None) -> Self:
+        """Return what a policy's part of `/state` and `sketches` tell.
+
+        Without the latter there are no percentiles.
+        """
+        read = cls(told["ranking"], told["shadows"])
+        read._times = Statistics.read(told, sketches and sketches["times"])
+        read._choices += [told["choices"][slot] for slot in read._slots]
+        read._fallbacks = told["fallbacks"]
+        for name, states in read._states.items():
+            states |= {state: told["slots"][name][key] for state, key in _KEYS.items()}
+        if told["slack"] is not None and sketches is not None:
+            add_packed(read._slack, sketches["slack"])
+            read._least_slack, read._most_slack = told["slack"]["min"], sketches["mostSlack"]
+        return read
+
+    def merge(self, other: Self) -> None:
+        """Count what another counted, of the same slots and shadows."""
+        self._times.merge(other._times)
+        self._choices += other._choices
+        self._fallbacks += other._fallbacks
+        for name, states in other._states.items():
+            for state, count in states.items():
+                self._states[name][state] += count
+        if other._least_slack is not None:
+            self._slack.merge(other._slack)
+            self._note_slack(other._least_slack, other._most_slack)
+
+    def sketches(self) -> dict[str, Any]:
+        """Return what percentiles are made of, for JSON."""
+        return {
+            "times": self._times.sketch(),
+            "slack": pack(self._slack),
+            "mostSlack": None if self._least_slack is None else self._most_slack,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return the policy's part of `/state`. Choices are records, what slots did is batches.
@@ -80,6 +128,4 @@ class PolicyStatistics:
 
 def _parts(states: dict[SlotState, int]) -> dict[str, int]:
     asked = sum(states.values()) - states[SlotState.NOT_ASKED]
-    known = (SlotState.ARRIVED, SlotState.LATE, SlotState.FAILED)
-    parts = {"asked": asked} | {state.value: states[state] for state in known}
-    return parts | {"notNeeded": states[SlotState.NOT_NEEDED]}
+    return {"asked": asked} | {key: states[state] for state, key in _KEYS.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ddsketch import DDSketch
 
-from repertory.actors.statistics import RELATIVE_ACCURACY
+from repertory.actors.sketches import new_sketch, pack
 
 # A window is this many pieces, the oldest of which leaves it whole.
 PIECES = 20
@@ -53,8 +53,8 @@ class _Piece:
     errors: int = 0
     compared: int = 0
     disagreements: int = 0
-    canary: DDSketch = field(default_factory=lambda: DDSketch(RELATIVE_ACCURACY))
-    reference: DDSketch = field(default_factory=lambda: DDSketch(RELATIVE_ACCURACY))
+    canary: DDSketch = field(default_factory=new_sketch)
+    reference: DDSketch = field(default_factory=new_sketch)
 
 
 class Trial:
@@ -113,6 +113,14 @@ class Trial:
             "referenceP99": self._p99("reference"),
         }
 
+    def sketches(self) -> dict[str, Any]:
+        """Return what the percentiles are made of, for JSON."""
+        self._forget()
+        return {
+            "canary": pack(self._sketch("canary")),
+            "reference": pack(self._sketch("reference")),
+        }
+
     def _fault(self, records: int) -> str | None:
         limits = self._limits
         errors = sum(piece.errors for piece in self._pieces)
@@ -132,11 +140,14 @@ class Trial:
         return None
 
     def _p99(self, whose: str) -> float | None:
-        merged = DDSketch(RELATIVE_ACCURACY)
+        value: float | None = self._sketch(whose).get_quantile_value(0.99)
+        return value
+
+    def _sketch(self, whose: str) -> DDSketch:
+        merged = new_sketch()
         for piece in self._pieces:
             merged.merge(getattr(piece, whose))
-        value: float | None = merged.get_quantile_value(0.99)
-        return value
+        return merged
 
     def _piece(self) -> _Piece:
         now = self._clock()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from repertory.actors.statistics import RELATIVE_ACCURACY, Statistics
+from repertory.actors.sketches import RELATIVE_ACCURACY
+from repertory.actors.statistics import Statistics
 
 
 def test_before_the_first_record_everything_is_zero() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repertory.actors.policies.differences import Differences
-from repertory.actors.statistics import RELATIVE_ACCURACY
+from repertory.actors.sketches import RELATIVE_ACCURACY
 
 SIZES = st.one_of(st.just(0.0), st.floats(1e-11, 1e11))
 
