@@ -7,16 +7,17 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from repertory.actors.messages import ClearStage, StageModel
+from repertory.actors.shared_copies import SharedCopies
 from repertory.errors import JournalError, ModelRejected, SnapshotCorrupt
 from repertory.journal.snapshot import Snapshot, retired_snapshot
-from repertory.journal.snapshots import SnapshotStore
+from repertory.journal.snapshots import Fault, LoadResult, SnapshotStore
 from repertory.models.loader import load_model, warm
 from repertory.models.model import Model, ModelBroken
 from repertory.models.prepared import load_prepared
@@ -56,23 +57,43 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedFaults:
+    """What is wrong with the snapshots that hosts share, from now on; nothing if empty."""
+
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Save:
     update: StageModel
     since_ms: int
 
 
-Result = Loaded | LoadFailed | Cleared | Restored
-_Job = StageModel | ClearStage | _Save | Model | None
+Result = Loaded | LoadFailed | Cleared | Restored | SharedFaults
+_Job = StageModel | ClearStage | _Save | LoadResult | Model | None
 
 
 class Loader:
-    """A thread with a queue. Results come through `results`, and make `fileno` readable."""
+    """A thread with a queue. Results come through `results`, and make `fileno` readable.
 
-    def __init__(self, data_type: str, snapshots: Path) -> None:
+    Snapshots are in the folder `snapshots`, and if `shared` is an URL, copies of them are there.
+    `SharedFaults` may come at any time; and after `Restored` another `Loaded` or `Cleared`, if the
+    copies were slow to come and are newer.
+    """
+
+    def __init__(
+        self, data_type: str, snapshots: Path, *, slot: str = "", shared: str | None = None
+    ) -> None:
         self._data_type = data_type
         self._store = SnapshotStore(snapshots)
+        self._trouble: tuple[str, ...] = ()
+        self._late_faults: tuple[str, ...] = ()
+        self._copies: SharedCopies | None = None
+        if shared is not None:
+            self._copies = SharedCopies(shared, data_type, slot, tell=self._troubled)
         # A restored model is opened from here, and again from here if its engine dies.
         self._restored = snapshots / f".restored-{data_type}"
+        self._fetched = snapshots / f".fetched-{data_type}"
         self._jobs: queue.SimpleQueue[_Job | str] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -84,7 +105,10 @@ class Loader:
         return self._wake
 
     def restore(self) -> None:
-        """Begin to load the snapshot. Gives `Loaded` or `Cleared` if there is one, then `Restored`."""
+        """Begin to load the newest snapshot, one's own or a shared one.
+
+        Gives `Loaded` or `Cleared` if there is one, then `Restored`.
+        """
         self._jobs.put("restore")
 
     def load(self, update: StageModel) -> None:
@@ -115,7 +139,11 @@ class Loader:
     def close(self) -> None:
         """Finish what is queued (the last snapshot, too), and end the thread."""
         self._jobs.put(None)
+        if self._copies is not None:
+            self._copies.give_up()
         self._thread.join(timeout=5)
+        if self._copies is not None:
+            self._copies.close()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -133,6 +161,8 @@ class Loader:
             self._save(job)
         elif isinstance(job, str):
             self._restore()
+        elif isinstance(job, LoadResult):
+            self._late(job)
         elif job is not None:
             job.close()
 
@@ -140,7 +170,9 @@ class Loader:
         self._results.put(result)
         os.eventfd_write(self._wake, 1)
 
-    def _open(self, update: StageModel, folder: Path, since_ms: int | None = None) -> Result:
+    def _open(
+        self, update: StageModel, folder: Path, since_ms: int | None = None
+    ) -> Loaded | LoadFailed:
         try:
             model = load_model(load_prepared(folder))
             warm(model)
@@ -151,29 +183,70 @@ class Loader:
         return Loaded(update, model, since_ms)
 
     def _restore(self) -> None:
-        faults: list[str] = []
+        """Give what the newest snapshot has: one's own, or a newer one that is shared and opens.
+
+        The store is asked while one's own is opened, which takes a while, too.
+        """
         try:
             found = self._store.load(self._data_type)
         except JournalError as error:
-            self._give(Restored((str(error),)))
-            return
-        faults += [f"{fault.path}: {fault.reason}" for fault in found.faults]
-        if found.snapshot is not None and found.snapshot.retired:
-            mark = found.snapshot
-            self._give(Cleared(ClearStage(self._data_type, mark.position, mark.since_ms)))
-        elif found.snapshot is not None:
-            result = self._open_snapshot(found.snapshot)
-            if isinstance(result, LoadFailed):
-                faults.append(f"the snapshot of version {result.update.version}: {result.reason}")
-            else:
-                self._give(result)
+            found = LoadResult(None, (Fault("", str(error), None),))  # the error names the path
+        faults = list(_told(found.faults))
+        position = found.snapshot.position if found.snapshot else 0
+        search = self._copies.search(after=position) if self._copies else None
+        result = self._result_of(found.snapshot, self._restored)
+        faults += _not_opened(result)
+        if search is not None:
+            copy = search.wait(late=self._jobs.put, has_other=isinstance(result, Loaded | Cleared))
+            newer = self._copy(copy)
+            faults += [*_told(copy.faults), *_not_opened(newer)]
+            if isinstance(newer, Loaded | Cleared):
+                if isinstance(result, Loaded):
+                    result.model.close()
+                result = newer
+        if isinstance(result, Loaded | Cleared):
+            self._give(result)
         self._give(Restored(tuple(faults)))
+        self._share(position)
 
-    def _open_snapshot(self, snapshot: Snapshot) -> Result:
-        shutil.rmtree(self._restored, ignore_errors=True)
-        self._restored.mkdir(parents=True)
+    def _late(self, copy: LoadResult) -> None:
+        """Give a copy that came when something else was restored already."""
+        result = self._copy(copy)
+        if isinstance(result, Loaded | Cleared):
+            self._give(result)
+        self._late_faults = (*_told(copy.faults), *_not_opened(result))
+        self._tell_faults()
+
+    def _copy(self, copy: LoadResult) -> Loaded | LoadFailed | Cleared | None:
+        """Open a shared snapshot, which is newer than one's own, and if it is good, keep it here."""
+        result = self._result_of(copy.snapshot, self._fetched)
+        if copy.snapshot is not None and isinstance(result, Loaded | Cleared):
+            try:
+                self._store.save(copy.snapshot)
+            except JournalError as error:
+                log.error("a shared snapshot could not be kept", why=str(error))
+            log.info(
+                "a shared snapshot is taken",
+                data_type=self._data_type,
+                version=copy.snapshot.version,
+                position=copy.snapshot.position,
+            )
+        return result
+
+    def _result_of(
+        self, snapshot: Snapshot | None, folder: Path
+    ) -> Loaded | LoadFailed | Cleared | None:
+        if snapshot is None:
+            return None
+        if snapshot.retired:
+            return Cleared(ClearStage(self._data_type, snapshot.position, snapshot.since_ms))
+        return self._open_snapshot(snapshot, folder)
+
+    def _open_snapshot(self, snapshot: Snapshot, folder: Path) -> Loaded | LoadFailed:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         for name, content in snapshot.files.items():
-            (self._restored / Path(name).name).write_bytes(content)
+            (folder / Path(name).name).write_bytes(content)
         update = StageModel(
             data_type=snapshot.data_type,
             position=snapshot.position,
@@ -182,9 +255,9 @@ class Loader:
             description=snapshot.description,
             model_type=snapshot.model_type,
             sha256=snapshot.sha256,
-            folder=str(self._restored),
+            folder=str(folder),
         )
-        return self._open(update, self._restored, snapshot.since_ms)
+        return self._open(update, folder, snapshot.since_ms)
 
     def _clear(self, update: ClearStage) -> None:
         mark = retired_snapshot(
@@ -195,8 +268,10 @@ class Loader:
         except JournalError as error:
             # The journal still says so: after a restart, until the keeper tells it, it would serve.
             log.error("that a model is retired could not be noted", why=str(error))
-        shutil.rmtree(self._restored, ignore_errors=True)
+        for folder in (self._restored, self._fetched):
+            shutil.rmtree(folder, ignore_errors=True)
         self._give(Cleared(update))
+        self._share(update.position)
 
     def _save(self, job: _Save) -> None:
         update = job.update
@@ -218,3 +293,28 @@ class Loader:
         except (OSError, JournalError) as error:
             # The journal still has the version: a restart is slower, and nothing is lost.
             log.error("a snapshot could not be written", version=update.version, why=str(error))
+        else:
+            self._share(update.position)
+
+    # --- what is shared
+
+    def _share(self, position: int) -> None:
+        if self._copies is not None and position:
+            self._copies.bring(self._store, position)
+
+    def _troubled(self, trouble: str | None) -> None:
+        self._trouble = () if trouble is None else (trouble,)
+        self._tell_faults()
+
+    def _tell_faults(self) -> None:
+        self._give(SharedFaults((*self._late_faults, *self._trouble)))
+
+
+def _told(faults: Iterable[Fault]) -> list[str]:
+    return [f"{fault.path}: {fault.reason}" if fault.path else fault.reason for fault in faults]
+
+
+def _not_opened(result: Result | None) -> list[str]:
+    if not isinstance(result, LoadFailed):
+        return []
+    return [f"the snapshot of version {result.update.version}: {result.reason}"]

@@ -163,7 +163,7 @@ class RouterActor(DoorActor):
         reporting = {"streams"} if message.config.kafka.bootstrap_servers else ()
         incarnation = uuid.uuid4().hex
         self._core = RouterCore(message.config, message.node, incarnation, reporting=reporting)
-        self._policies = PolicyStore(self._paths.policies)
+        self._policies = PolicyStore(self._paths.policies, shared=message.config.snapshots.url)
         for policy in self._policies.load(message.config.data_types):
             try:
                 self._core.restore(policy)
