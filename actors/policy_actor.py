@@ -32,6 +32,7 @@ from repertory.actors.policies.active import ActivePolicy, Verdicts
 from repertory.actors.policies.records import FieldReader
 from repertory.actors.policies.settings import read_settings
 from repertory.actors.policy_core import STUCK_SECONDS, PolicyCore
+from repertory.actors.sketches import wants_sketches
 from repertory.actors.sole import Sole
 from repertory.actors.wire import unpack_address
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
@@ -308,7 +309,12 @@ class PolicyActor(DoorActor):
     def _answer(self, peer: int, frame: Frame) -> None:
         assert self._core is not None
         number, subject = frame.envelope.correlation_id, frame.envelope.subject
-        about = {"dataType": self._shard.data_type}
+        policy = self._core.policy
+        about: dict[str, Any] = {"dataType": self._shard.data_type}
+        if policy is not None and wants_sketches(frame.payload):
+            is_state = subject == "state"
+            about["sketches"] = policy.sketches() if is_state else policy.comparison_sketches()
+            about["pid"] = os.getpid()
         if subject == "state":
             about |= self._core.state_json()
         elif subject == "comparison":

@@ -121,6 +121,11 @@ class Stage:
             raise self._no_model()
         return {**model, **self.current.statistics.as_json()}
 
+    def merging_json(self) -> dict[str, Any]:
+        """Return what is needed beside it to merge it with other replicas'."""
+        sketches = {"times": self.current.statistics.sketch()} if self.current else None
+        return {"sketches": sketches, "position": self.position}
+
     def retired_json(self) -> dict[str, Any] | None:
         """Return since when nothing is to serve, and by which position; None when that is not so."""
         if self.cleared is None:

@@ -252,6 +252,15 @@ class ActivePolicy:
             **self.statistics.as_json(),
         }
 
+    def sketches(self) -> dict[str, Any]:
+        """Return what is needed beside it to merge it with that of other nodes."""
+        trial = {} if self._trial is None else self._trial.sketches()
+        return {**self.statistics.sketches(), **trial}
+
+    def comparison_sketches(self) -> list[dict[str, Any]]:
+        """Return what is needed beside `comparison_json` to merge it, by pair."""
+        return [] if self._comparison is None else self._comparison.sketches()
+
     def comparison_json(self) -> dict[str, Any]:
         """Return what `/compare` says; no pairs of one slot."""
         pairs = {"pairs": []} if self._comparison is None else self._comparison.as_json()
