@@ -18,7 +18,14 @@ from repertory.actors.delay import Delay
 from repertory.actors.door_actor import DoorActor
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
 from repertory.actors.hub import Arrived, Closed, Event
-from repertory.actors.loading import Cleared, Loaded, Loader, LoadFailed, Restored
+from repertory.actors.loading import (
+    Cleared,
+    Loaded,
+    Loader,
+    LoadFailed,
+    Restored,
+    SharedFaults,
+)
 from repertory.actors.logs import set_up_logging
 from repertory.actors.messages import (
     Adopted,
@@ -84,6 +91,8 @@ class ModelServingActor(DoorActor):
         self._lock_until = 0.0
         self._restoring = True
         self._faults: tuple[str, ...] = ()
+        self._shared_faults: tuple[str, ...] = ()
+        self._shared: str | None = None  # where snapshots are shared
         self._held: deque[_Held] = deque()
         self._due: list[_Due] = []
         self._max_batch = 1
@@ -138,6 +147,9 @@ class ModelServingActor(DoorActor):
                     self._cleared(update)
                 case Restored(faults):
                     self._restored(faults)
+                case SharedFaults(faults):
+                    self._shared_faults = faults
+                    self._tell_status()
 
     def stop(self) -> None:
         """Write the last snapshot, and free the model."""
@@ -158,7 +170,7 @@ class ModelServingActor(DoorActor):
         decoder = RecordDecoder(schema_of(name, data_type), load_message(data_type.message))
         delay = data_type.delays.get(self._shard.slot)
         self._stage = Stage(self._shard, decoder, delay=None if delay is None else Delay(delay))
-        self._paths = NodePaths(config, self._node)
+        self._paths, self._shared = NodePaths(config, self._node), config.snapshots.url
         self._sole = Sole(self._paths.serving_door(name, self._shard.slot))
         self._lock_until = time.monotonic() + LOCK_SECONDS
         self._open_door()
@@ -173,7 +185,12 @@ class ModelServingActor(DoorActor):
                 self.send(self.myAddress, ActorExitRequest())
                 self._lock_until = float("inf")
             return
-        self._loader = Loader(self._shard.data_type, self._paths.snapshots_of(self._shard.slot))
+        self._loader = Loader(
+            self._shard.data_type,
+            self._paths.snapshots_of(self._shard.slot),
+            slot=self._shard.slot,
+            shared=self._shared,
+        )
         self.hub.watch(self._loader.fileno(), self.woken)
         self._loader.restore()
         self.hub.listen(self._paths.serving_door(self._shard.data_type, self._shard.slot))
@@ -325,7 +342,7 @@ class ModelServingActor(DoorActor):
             "restoring": self._restoring,
             "swaps": self._stage.swaps,
             "retired": self._stage.retired_json(),
-            "snapshot_faults": self._faults,
+            "snapshot_faults": (*self._faults, *self._shared_faults),
         }
         envelope = Envelope(kind=Envelope.TELL, subject="status")
         for peer in self._routers:
