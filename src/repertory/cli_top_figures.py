@@ -18,7 +18,7 @@ _NUMBERS = ("version", "records/s", "errors/s", "p50 ms", "p99 ms", "lag", "pid"
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What a model, or a policy, has counted since it is on stage."""
+    """What one replica of a model, or of a policy, has counted since it is on stage."""
 
     version: int
     usage: int
@@ -33,31 +33,44 @@ class Rate:
     errors: float
 
 
-def counts(look: Look) -> dict[str, Count]:
-    """Return what was counted, by data type and, with a policy, by slot."""
+Counts = dict[str, dict[str, Count]]  # by place, a data type or one of its slots; by node
+
+
+def counts(look: Look) -> Counts:
+    """Return what was counted; of a node that cannot be reached just now, nothing."""
     return {
-        place: Count(each["version"], each["usage"], each["errors"])
+        place: {
+            node: Count(told["version"], told["usage"], told["errors"])
+            for node, told in each.get("replicas", {each.get("node", ""): each}).items()
+            if "usage" in told and "unreachableSince" not in told
+        }
         for place, each in _models(look)
-        if "error" not in each
     }
 
 
 def rates(look: Look, before: Look | None) -> dict[str, Rate]:
-    """Return the rates between two looks; none where the second saw less than the first.
-
-    That is so when a node is gone, and its counts with it. Another version counts from its start.
-    """
+    """Return the rates between two looks, over the replicas that told their counts both times."""
     if before is None or look.at <= before.at:
         return {}
-    seconds, old, found = look.at - before.at, counts(before), {}
-    for place, new in counts(look).items():
-        if place not in old:
-            continue
-        first = old[place] if old[place].version == new.version else Count(new.version, 0, 0)
-        records, errors = new.usage - first.usage, new.errors - first.errors
-        if records >= 0 and errors >= 0:
-            found[place] = Rate(records / seconds, errors / seconds)
+    old, found = counts(before), {}
+    for place, replicas in counts(look).items():
+        gains = [
+            _gain(old[place][node], new)
+            for node, new in replicas.items()
+            if node in old.get(place, {})
+        ]
+        if gains:
+            seconds = look.at - before.at
+            records, errors = (sum(column) / seconds for column in zip(*gains, strict=True))
+            found[place] = Rate(records, errors)
     return found
+
+
+def _gain(old: Count, new: Count) -> tuple[int, int]:
+    """Return the records and errors since; another version, and one come back, count from zero."""
+    if old.version != new.version or new.usage < old.usage or new.errors < old.errors:
+        return new.usage, new.errors
+    return new.usage - old.usage, new.errors - old.errors
 
 
 def lags(look: Look) -> dict[str, int]:
@@ -153,7 +166,8 @@ def remarks(look: Look) -> Iterator[str]:
         if "error" in each:
             yield f"{place}: {each['error']}"
         elif each.get("stale"):
-            yield f"{place}: an owner cannot be reached; its counts are older"
+            since = moment(each["staleSince"])
+            yield f"{place}: not all can be reached since {since}; what they did since is not counted"
     if behind := lags(look).get(MIXED):
         yield f"topics of mixed data types: {behind:,} records are not done yet"
 
@@ -164,7 +178,8 @@ def _models(look: Look) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if "slots" not in state:
             yield data_type, state
             continue
-        yield data_type, {**state["policy"], "isPolicy": True, "stale": state.get("stale")}
+        about = {key: state[key] for key in ("node", "stale", "staleSince") if key in state}
+        yield data_type, {**about, **state["policy"], "isPolicy": True}
         for slot, model in state["slots"].items():
             yield f"{data_type}/{slot}", model
 

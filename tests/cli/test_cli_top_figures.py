@@ -6,6 +6,7 @@ import pytest
 from tests.cli.fake_cluster import status_of
 from tests.http.scripted import cluster_answer, policy_answer, slot_answer
 
+from repertory.cli_tables import moment
 from repertory.cli_top_asking import Look, addresses
 from repertory.cli_top_figures import (
     Rate,
@@ -17,6 +18,9 @@ from repertory.cli_top_figures import (
     serving_sheet,
 )
 from repertory.http.cluster import described
+
+
+STALE_SINCE = 1795409732596
 
 
 def look(at: float = 0.0, **states: dict[str, Any]) -> Look:
@@ -39,13 +43,29 @@ def test_there_is_no_rate_without_a_look_before(before: Look | None) -> None:
     assert rates(look(4.0, wine=wine(500)), before) == {}
 
 
-def test_a_new_version_counts_from_its_start() -> None:
-    found = rates(look(4.0, wine=wine(50, version=4)), look(2.0, wine=wine(900, version=3)))
+@pytest.mark.parametrize("first", [wine(900, version=3), wine(900, 9, version=4)])
+def test_a_new_version_and_one_that_came_back_count_from_zero(first: dict[str, Any]) -> None:
+    found = rates(look(4.0, wine=wine(50, version=4)), look(2.0, wine=first))
     assert found == {"wine": Rate(25.0, 0.0)}
 
 
-def test_there_is_no_rate_when_counts_are_gone_with_their_node() -> None:
-    assert rates(look(4.0, wine=wine(500)), look(2.0, wine=wine(900))) == {}
+def replicas(**usage: int) -> dict[str, Any]:
+    told = {node: {"version": 3, "usage": count, "errors": 0} for node, count in usage.items()}
+    return wine(sum(usage.values()), replicas=told)
+
+
+def test_replicas_count_each_for_itself() -> None:
+    """A node that is gone takes nothing away; one that came counts from the next look on."""
+    found = rates(look(1.0, wine=replicas(a=150, c=70)), look(0.0, wine=replicas(a=100, b=900)))
+    assert found == {"wine": Rate(50.0, 0.0)}
+    assert rates(look(1.0, wine=replicas(c=70)), look(0.0, wine=replicas(b=900))) == {}
+
+
+def test_what_an_unreachable_node_said_before_is_no_rate() -> None:
+    known = replicas(a=150, b=900)
+    known["replicas"]["b"] |= {"asOf": 1795409732596, "unreachableSince": 1795409732597}
+    found = rates(look(1.0, wine=replicas(a=200, b=2900)), look(0.0, wine=known))
+    assert found == {"wine": Rate(50.0, 0.0)}
 
 
 def test_a_policy_has_a_rate_and_each_of_its_slots_too() -> None:
@@ -83,16 +103,22 @@ def test_a_node_that_is_down_is_shown_without_what_only_it_could_tell() -> None:
 
 
 def test_whatever_is_not_as_it_should_be_has_a_sentence() -> None:
-    troubled = look(wine=wine(stale=True), beer={"error": "no model serves 'beer' yet"})
+    troubled = look(
+        wine=wine(stale=True, staleSince=STALE_SINCE),
+        beer={"error": "no model serves 'beer' yet"},
+    )
     troubles = {"streams": ["no broker answers"]}
     statuses = {"a": status_of("a", troubles=troubles), "b": {"error": "it did not answer in time"}}
     told = Look(0.0, troubled.url, troubled.cluster, statuses, troubled.states)
+    stale = (
+        f"not all can be reached since {moment(STALE_SINCE)}; what they did since is not counted"
+    )
     assert list(remarks(told)) == [
         "node a: no broker answers",
         "node b: it did not answer in time",
         "node c: silent for 5.1 s",
         "beer on a: it takes 9 GiB of memory",
-        "wine: an owner cannot be reached; its counts are older",
+        f"wine: {stale}",
         "beer: no model serves 'beer' yet",
     ]
 
