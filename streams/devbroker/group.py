@@ -144,17 +144,22 @@ class Group:
             self._remove(self._member(member_id, instance_id), now)
         return self._due()
 
-    def check_commit(self, who: Identity, now: float) -> None:
-        """Raise Refused unless this member, or somebody outside an empty group, may commit."""
-        if who.generation < 0 and not who.member_id:
-            if self.members:
-                raise Refused(
-                    ErrorCode.UNKNOWN_MEMBER_ID,
-                    f"group {self.group_id!r} has members; only they commit offsets",
-                )
+    def check_commit(self, who: Identity, now: float, *, transactional: bool = False) -> None:
+        """Raise Refused unless this member, or somebody outside an empty group, may commit.
+
+        A transaction may also come from somebody who does not say who it is (before KIP-447), and
+        from a member that has joined but does not know its assignment yet.
+        """
+        if who.generation < 0 and self.state is State.EMPTY:
             return
-        self._current_member(who, now)
-        if self.state is State.COMPLETING:
+        if who.generation >= 0 or who.member_id or who.instance_id is not None:
+            self._current_member(who, now)
+        elif not transactional and self.state is not State.EMPTY:
+            raise Refused(
+                ErrorCode.UNKNOWN_MEMBER_ID,
+                f"group {self.group_id!r} has members; only they commit offsets",
+            )
+        if not transactional and self.state is State.COMPLETING:
             raise Refused(ErrorCode.REBALANCE_IN_PROGRESS, "the assignment is not known yet")
 
     # Time and broken connections

@@ -81,12 +81,12 @@ class Groups:
         """Let a member go. Raises Refused."""
         self._deliver(self._known(group_id).leave(member_id, instance_id, self._clock()))
 
-    def check_commit(self, group_id: str, who: Identity) -> None:
+    def check_commit(self, group_id: str, who: Identity, *, transactional: bool = False) -> None:
         """Raise Refused unless whoever asks may commit offsets of the group."""
         group = self._groups.get(group_id)
         if group is not None:
-            group.check_commit(who, self._clock())
-        elif who.generation >= 0 or who.member_id:
+            group.check_commit(who, self._clock(), transactional=transactional)
+        elif who.generation >= 0:
             self._known(group_id)
 
     def delete(self, group_id: str) -> None:

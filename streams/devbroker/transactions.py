@@ -230,6 +230,14 @@ class Transactions:
                 ErrorCode.INVALID_TXN_STATE, f"{partition} was not added to the transaction"
             )
 
+    def pending(self, group: str) -> frozenset[TopicPartition]:
+        """Return the partitions of which transactions that are not ended hold offsets of a group."""
+        return frozenset(
+            place
+            for transaction in self._by_id.values()
+            for place in transaction.offsets.get(group, ())
+        )
+
     def tick(self) -> None:
         """Abort what has timed out, and finish what an error left half done."""
         now = self._clock()

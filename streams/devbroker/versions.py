@@ -1,8 +1,9 @@
 """Which versions of which requests the broker speaks.
 
 Classic versions only, except where a flexible one says something that no classic version can:
-ListOffsets 7 (the record with the latest timestamp) and TxnOffsetCommit 3 (who commits, so that a
-consumer that lost its partitions is shut out, KIP-447).
+ListOffsets 7 (the record with the latest timestamp), and TxnOffsetCommit 3 and OffsetFetch 7 (who
+commits, so that a consumer that lost its partitions is shut out, and that whoever has them now
+waits for transactions that are not ended: KIP-447).
 """
 
 from typing import NamedTuple
@@ -26,7 +27,7 @@ SUPPORTED: dict[ApiKey, Versions] = {
     ApiKey.LIST_OFFSETS: Versions(1, 7, 6),
     ApiKey.METADATA: Versions(1, 8),
     ApiKey.OFFSET_COMMIT: Versions(2, 7),
-    ApiKey.OFFSET_FETCH: Versions(1, 5),
+    ApiKey.OFFSET_FETCH: Versions(1, 7, 6),
     ApiKey.FIND_COORDINATOR: Versions(0, 2),
     ApiKey.JOIN_GROUP: Versions(0, 5),
     ApiKey.HEARTBEAT: Versions(0, 3),

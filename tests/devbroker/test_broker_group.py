@@ -360,3 +360,27 @@ def test_a_static_member_whose_connection_breaks_while_joining_stays(scene: Scen
     assert list(scene.group.members) == ["A-1"]
     scene.wait(SESSION + 1)
     assert scene.group.state is State.EMPTY
+
+
+def test_a_transaction_of_a_member_that_has_joined_is_taken_before_the_plan_is_there(
+    scene: Scene,
+) -> None:
+    [member] = scene.stable("a")
+    scene.join("a", member_id=member)
+    assert scene.group.state is State.COMPLETING
+    scene.group.check_commit(scene.who(member), scene.now, transactional=True)
+    with pytest.raises(Refused) as caught:
+        scene.group.check_commit(scene.who(member), scene.now)
+    assert caught.value.code is ErrorCode.REBALANCE_IN_PROGRESS
+
+
+def test_a_static_member_that_leaves_makes_the_others_share_at_once(scene: Scene) -> None:
+    first = scene.join("a", instance_id="A")
+    scene.join("b", instance_id="B")
+    scene.wait(DELAY)
+    leader, follower = scene.joined(first).member_id, "B-2"
+    scene.sync(follower)
+    scene.sync(leader, {leader: b"x", follower: b"y"})
+    scene.note(scene.group.leave(follower, None, scene.now))
+    assert scene.heartbeat(leader) is ErrorCode.REBALANCE_IN_PROGRESS
+    assert list(scene.group.members) == [leader]

@@ -149,3 +149,47 @@ def test_a_transaction_whose_producer_died_is_aborted_after_its_timeout(kafka: K
     kafka.send(topic, "behind")
     assert everything(kafka, topic) == ["dead", "behind"]
     until(lambda: committed(kafka, topic) == ["behind"], 40)
+
+
+def test_who_asks_for_offsets_waits_for_a_transaction_that_holds_some(kafka: Kafka) -> None:
+    topic, group = kafka.topic(2), name("group")
+    kafka.send(topic, "a")
+    consumer = kafka.consumer(group_id=group, enable_auto_commit=False)
+    consumer.subscribe([topic])
+    read(consumer, 1)
+    producer = kafka.transactional()
+    producer.begin_transaction()
+    held, free = TopicPartition(topic, 0, 1), TopicPartition(topic, 1)
+    place = consumer.consumer_group_metadata()
+    producer.send_offsets_to_transaction([held], place, PATIENCE)
+    with pytest.raises(KafkaException):
+        consumer.committed([TopicPartition(topic, 0)], timeout=0.5)
+    assert consumer.committed([free], timeout=PATIENCE)[0].offset == -1001
+    producer.commit_transaction(PATIENCE)
+    assert consumer.committed([TopicPartition(topic, 0)], timeout=PATIENCE)[0].offset == 1
+
+
+@pytest.mark.parametrize("transactional", [True, False])
+def test_a_note_is_kept_beside_an_offset(kafka: Kafka, transactional: bool) -> None:
+    topic, group = kafka.topic(), name("group")
+    consumer = kafka.consumer(group_id=group)
+    position = [TopicPartition(topic, 0, 7, metadata="here I stopped")]
+    if transactional:
+        producer = kafka.transactional()
+        producer.begin_transaction()
+        place = consumer.consumer_group_metadata()
+        producer.send_offsets_to_transaction(position, place, PATIENCE)
+        producer.commit_transaction(PATIENCE)
+    else:
+        consumer.commit(offsets=position, asynchronous=False)
+    [found] = consumer.committed([TopicPartition(topic, 0)], timeout=PATIENCE)
+    assert (found.offset, found.metadata) == (7, "here I stopped")
+
+
+def test_a_note_that_is_too_long_is_refused(kafka: Kafka) -> None:
+    topic, consumer = kafka.topic(), kafka.consumer()
+    with pytest.raises(KafkaException) as caught:
+        consumer.commit(
+            offsets=[TopicPartition(topic, 0, 7, metadata="x" * 5000)], asynchronous=False
+        )
+    assert caught.value.args[0].code() == KafkaError.OFFSET_METADATA_TOO_LARGE

@@ -11,6 +11,7 @@ from repertory.streams.devbroker.topics import TopicPartition
 from repertory.streams.devbroker.transactions import ProducerIdentity
 
 _NOTHING = Committed(-1, "")
+_MOST_METADATA = 4096  # characters, as in Apache Kafka
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,31 @@ def _read_rows(request: Request, *, epoch_since: int) -> _Topics:
     return read.array(topic)
 
 
-def _existing(node: Node, topics: _Topics) -> dict[TopicPartition, Committed]:
-    return {
-        (name, row.index): row.committed
-        for name, rows in topics
-        for row in rows
-        if name in node.topics and 0 <= row.index < len(node.topics.topic(name).partitions)
-    }
+@dataclass(frozen=True)
+class _Sorted:
+    """What is stored of a request, and why the rest is not."""
+
+    stored: dict[TopicPartition, Committed]
+    refused: dict[TopicPartition, ErrorCode]
 
 
-def _write_errors(
-    writer: Writer, topics: _Topics, *, stored: dict[TopicPartition, Committed], error: ErrorCode
-) -> Writer:
+def _sort(node: Node, topics: _Topics) -> _Sorted:
+    found = _Sorted({}, {})
+    for name, rows in topics:
+        count = len(node.topics.topic(name).partitions) if name in node.topics else 0
+        for row in rows:
+            if not 0 <= row.index < count:
+                found.refused[name, row.index] = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            elif len(row.committed.metadata or "") > _MOST_METADATA:
+                found.refused[name, row.index] = ErrorCode.OFFSET_METADATA_TOO_LARGE
+            else:
+                found.stored[name, row.index] = row.committed
+    return found
+
+
+def _write_errors(writer: Writer, topics: _Topics, found: _Sorted, error: ErrorCode) -> Writer:
     def row(name: str, index: int) -> None:
-        missing = (name, index) not in stored
-        code = error or (ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if missing else ErrorCode.NONE)
+        code = error or found.refused.get((name, index), ErrorCode.NONE)
         writer.int32(index).int16(code).tags()
 
     def topic(name: str, rows: list[_Row]) -> None:
@@ -73,15 +84,15 @@ async def offset_commit(node: Node, request: Request) -> Writer:
     if version <= 4:
         read.int64()  # how long to keep the offsets: here for ever
     topics = _read_rows(request, epoch_since=6)
-    positions = _existing(node, topics)
+    found = _sort(node, topics)
     error = ErrorCode.NONE
     try:
         who = Identity(member_id=member_id, instance_id=instance_id, generation=generation)
         node.groups.check_commit(group_id, who)
-        node.offsets.commit(group_id, positions)
+        node.offsets.commit(group_id, found.stored)
     except Refused as refused:
         error = refused.code
-    return _write_errors(request.throttled(since=3), topics, stored=positions, error=error)
+    return _write_errors(request.throttled(since=3), topics, found, error)
 
 
 async def txn_offset_commit(node: Node, request: Request) -> Writer:
@@ -95,38 +106,52 @@ async def txn_offset_commit(node: Node, request: Request) -> Writer:
             generation=read.int32(), member_id=read.string(), instance_id=read.nullable_string()
         )
     topics = _read_rows(request, epoch_since=2)
-    positions = _existing(node, topics)
+    found = _sort(node, topics)
     error = ErrorCode.NONE
     try:
-        if who.member_id or who.generation >= 0:
-            node.groups.check_commit(group_id, who)
-        node.transactions.add_offsets(transactional_id, producer, group_id, positions=positions)
+        node.groups.check_commit(group_id, who, transactional=True)
+        node.transactions.add_offsets(transactional_id, producer, group_id, positions=found.stored)
     except Refused as refused:
         error = refused.code
-    return _write_errors(request.throttled(since=0), topics, stored=positions, error=error)
+    return _write_errors(request.throttled(since=0), topics, found, error)
 
 
 async def offset_fetch(node: Node, request: Request) -> Writer:
-    """Tell a group's offsets: of the partitions asked about, or all."""
+    """Tell a group's offsets: of the partitions asked about, or all.
+
+    From version 7 on, who asks for stable offsets is told to wait while a transaction that is not
+    ended holds others (KIP-447).
+    """
     read, version = request.read, request.version
-    positions = node.offsets.of(read.string())
-    wanted = read.nullable_array(lambda: (read.string(), read.array(read.int32)))
+    group_id = read.string()
+
+    def asked() -> tuple[str, list[int]]:
+        name, indexes = read.string(), read.array(read.int32)
+        read.tags()
+        return name, indexes
+
+    wanted = read.nullable_array(asked)
+    stable = version >= 7 and read.boolean()
+    positions = node.offsets.of(group_id)
+    pending = node.transactions.pending(group_id) if stable else frozenset()
     if wanted is None:
         by_topic: dict[str, list[int]] = {}
-        for name, index in sorted(positions):
+        for name, index in sorted({*positions, *pending}):
             by_topic.setdefault(name, []).append(index)
         wanted = list(by_topic.items())
     writer = request.throttled(since=3)
 
     def partition(name: str, index: int) -> None:
-        committed = positions.get((name, index), _NOTHING)
+        unstable = (name, index) in pending
+        committed = _NOTHING if unstable else positions.get((name, index), _NOTHING)
         writer.int32(index).int64(committed.offset)
         if version >= 5:
             writer.int32(-1)  # leader epoch
-        writer.string(committed.metadata).int16(ErrorCode.NONE)
+        code = ErrorCode.UNSTABLE_OFFSET_COMMIT if unstable else ErrorCode.NONE
+        writer.string(committed.metadata).int16(code).tags()
 
     def topic(name: str, indexes: list[int]) -> None:
-        writer.string(name).array(indexes, lambda index: partition(name, index))
+        writer.string(name).array(indexes, lambda index: partition(name, index)).tags()
 
     writer.array(wanted, lambda each: topic(*each))
-    return writer.int16(ErrorCode.NONE) if version >= 2 else writer
+    return (writer.int16(ErrorCode.NONE) if version >= 2 else writer).tags()
