@@ -90,6 +90,15 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
     for name, model in models.items():
         if "error" in model:
             click.secho(f"{name}: {model['error']}", fg="yellow")
+    for name, state in states.items():
+        show_staleness(name, state)
+
+
+def show_staleness(data_type: str, told: dict[str, Any]) -> None:
+    """Say that some figures are old, when nodes could not be reached."""
+    if told.get("stale"):
+        gone = f"{data_type}: since {moment(told['staleSince'])}, a node that serves it cannot be"
+        click.secho(f"{gone} reached; some figures are of {moment(told['asOf'])}", fg="yellow")
 
 
 def _warnings(status: dict[str, Any]) -> Iterator[str]:

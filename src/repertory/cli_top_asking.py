@@ -30,7 +30,7 @@ class Look:
     url: str
     cluster: Mapping[str, Any]
     statuses: Mapping[str, Mapping[str, Any]]  # by node
-    states: Mapping[str, Mapping[str, Any]]  # by data type
+    states: Mapping[str, dict[str, Any]]  # by data type
     more: int = 0
 
 

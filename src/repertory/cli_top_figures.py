@@ -8,7 +8,7 @@ from typing import Any
 
 from repertory.cli_cluster_sheets import COLOURS, NOTHING
 from repertory.cli_sheet import Sheet
-from repertory.cli_tables import moment
+from repertory.cli_tables import moment, stale
 from repertory.cli_top_asking import Look
 
 # The stream of topics whose records say their data type themselves.
@@ -166,13 +166,12 @@ def remarks(look: Look) -> Iterator[str]:
         if "error" in each:
             yield f"{place}: {each['error']}"
         elif each.get("stale"):
-            since = moment(each["staleSince"])
-            yield f"{place}: not all can be reached since {since}; what they did since is not counted"
+            yield f"{place}: {stale(each)}"
     if behind := lags(look).get(MIXED):
         yield f"topics of mixed data types: {behind:,} records are not done yet"
 
 
-def _models(look: Look) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _models(look: Look) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each model by its place; before those of slots, the policy."""
     for data_type, state in look.states.items():
         if "slots" not in state:

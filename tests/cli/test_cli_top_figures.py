@@ -19,7 +19,6 @@ from repertory.cli_top_figures import (
 )
 from repertory.http.cluster import described
 
-
 STALE_SINCE = 1795409732596
 
 
