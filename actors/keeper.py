@@ -19,6 +19,7 @@ from repertory.actors.follower import RETRY_SECONDS, Follower
 from repertory.actors.policies.settings import make_policy, read_settings
 from repertory.actors.policy_admission import PolicyAdmission
 from repertory.actors.process import NodeProcess, run_process
+from repertory.actors.shared_checks import SharedChecks
 from repertory.actors.stage_hand import StageHand
 from repertory.actors.store import Store
 from repertory.actors.submission import build_descriptor
@@ -89,18 +90,21 @@ class Keeper:
         await self._open(self._store.open_journal)
         self._appendable.set()
         green_room = await asyncio.to_thread(GreenRoom, self._config.models, schemas)
+        shared = SharedChecks(self._config.snapshots.url, schemas)
         try:
             stage = StageHand(
                 self._paths,
                 self._store,
                 keep_versions=self._config.models.keep_versions,
                 green_room=green_room,
+                shared=shared,
                 router=self._router,
             )
             policies = PolicyAdmission(self._config, self._paths, self._store, stage)
             await self._follow(Admission(self._config, self._store, stage, policies))
         finally:
             await asyncio.to_thread(green_room.close)
+            await shared.close()
 
     async def _open(self, opening: Callable[[], Awaitable[None]]) -> None:
         while True:

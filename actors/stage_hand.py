@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import structlog
 
 from repertory.actors.client import RouterClient
 from repertory.actors.messages import ClearStage, SetPolicy, StageModel
+from repertory.actors.shared_checks import SharedChecks
 from repertory.actors.store import Store
 from repertory.config import NodePaths
 from repertory.errors import InvalidRequest, ModelRejected, RequestFailed
@@ -38,12 +40,14 @@ class StageHand:
         *,
         keep_versions: int,
         green_room: GreenRoom,
+        shared: SharedChecks,
         router: RouterClient,
     ) -> None:
         self._models = paths.models
         self._store = store
         self._keep_versions = keep_versions
         self._green_room = green_room
+        self._shared = shared
         self._router = router
 
     async def prepare(self, model: ModelVersion, descriptor: bytes, *, reason: str = "") -> None:
@@ -55,12 +59,12 @@ class StageHand:
             await self.move(model, ModelState.LOADING)
         while True:
             try:
-                admitted = await asyncio.to_thread(self._green_room.prepare, descriptor)
+                if not await self._shared.take(model, self._folder(model)):
+                    await self._check(model, descriptor)
                 break
             except GreenRoomFailed as error:  # not the model's fault
                 log.error("the green room failed; it is tried again", why=str(error))
                 await asyncio.sleep(GREEN_ROOM_RETRY_SECONDS)
-        await asyncio.to_thread(save_prepared, admitted.prepared, self._folder(model))
         await self.move(model, ModelState.WARM, reason)
 
     async def prepare_again(self, model: ModelVersion) -> None:
@@ -69,13 +73,18 @@ class StageHand:
         Raises ModelRejected, and JournalError.
         """
         folder = self._folder(model)
-        if folder.exists():
+        if folder.exists() or await self._shared.take(model, folder):
             return
         entry = await self._store.run(lambda: self._store.journal.get(model.version))
         if entry is None or entry.descriptor is None:
             raise ModelRejected(f"version {model.version} is not in the journal any more")
-        admitted = await asyncio.to_thread(self._green_room.prepare, entry.descriptor)
-        await asyncio.to_thread(save_prepared, admitted.prepared, folder)
+        await self._check(model, entry.descriptor)
+
+    async def _check(self, model: ModelVersion, descriptor: bytes) -> None:
+        admitted = await asyncio.to_thread(self._green_room.prepare, descriptor)
+        mark = self._shared.mark(model.data_type)
+        save = partial(save_prepared, admitted.prepared, self._folder(model), checked=mark)
+        await asyncio.to_thread(save)
 
     async def signature(self, model: ModelVersion) -> Signature:
         """Return what a prepared version takes and gives."""

@@ -13,6 +13,7 @@ from repertory.models.model import Engine, PreparedModel, Signature
 
 CONTENT = "content"
 DESCRIPTION = "prepared.json"
+CHECKED = "checked"
 _SIGNATURE = TypeAdapter(Signature)
 
 
@@ -32,10 +33,11 @@ class _Sealed(BaseModel):
     description: str
 
 
-def save_prepared(prepared: PreparedModel, folder: Path) -> None:
+def save_prepared(prepared: PreparedModel, folder: Path, *, checked: str = "") -> None:
     """Write a model as the new `folder`, whole or not at all; what was there is replaced.
 
     Durable when this returns: files and folders are synced before the rename and after it.
+    `checked` tells others by whom, and against what, the model was checked.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -48,6 +50,8 @@ def save_prepared(prepared: PreparedModel, folder: Path) -> None:
         sealed = _Sealed(sha256=_digest(description), description=description)
         _write(temporary / CONTENT, prepared.content)
         _write(temporary / DESCRIPTION, sealed.model_dump_json().encode())
+        if checked:
+            _write(temporary / CHECKED, checked.encode())
         _sync(temporary)
         if folder.exists():
             shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import pytest
 
 from repertory.errors import SnapshotCorrupt
 from repertory.models.model import InputFeature, InputTensor, Interval, PreparedModel
-from repertory.models.prepared import CONTENT, DESCRIPTION, load_prepared, save_prepared
+from repertory.models.prepared import CHECKED, CONTENT, DESCRIPTION, load_prepared, save_prepared
 
 
 def test_what_was_saved_is_loaded(linear: PreparedModel, tmp_path: Path) -> None:
@@ -62,3 +62,9 @@ def test_a_file_that_is_gone_is_named(linear: PreparedModel, tmp_path: Path, nam
     (tmp_path / "model" / name).unlink()
     with pytest.raises(SnapshotCorrupt, match="cannot be read"):
         load_prepared(tmp_path / "model")
+
+
+def test_who_checked_a_model_is_beside_it(linear: PreparedModel, tmp_path: Path) -> None:
+    save_prepared(linear, tmp_path / "model", checked="by-whom")
+    assert (tmp_path / "model" / CHECKED).read_text() == "by-whom"
+    assert load_prepared(tmp_path / "model") == linear
