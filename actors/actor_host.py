@@ -15,9 +15,15 @@ from typing import TypeVar
 import structlog
 from thespian.actors import ActorSystem
 
+from repertory.actors.convention import ADDRESS, PERIODS, Convention, wire_key
 from repertory.actors.messages import StartRouter
 from repertory.actors.router import RouterActor
-from repertory.actors.wire import ADDRESS_VARIABLE, KEY_VARIABLE, actor_system
+from repertory.actors.wire import (
+    ADDRESS_VARIABLE,
+    KEY_VARIABLE,
+    actor_system,
+    convention_updates,
+)
 from repertory.config import ClusterConfig, NodePaths
 
 T = TypeVar("T")
@@ -32,6 +38,8 @@ log = structlog.get_logger(__name__)
 class ActorHost:
     """One Thespian system of a node. Its calls block, so each has a thread of its own.
 
+    `convention` says which convention it is in, if there are several nodes.
+
     A system whose admin is dead, or which is ended while an actor starts, may hold a call for
     minutes: the threads are daemons, so that nothing waits for them, not even the end of Python.
     """
@@ -42,6 +50,7 @@ class ActorHost:
         self._paths = NodePaths(config, node)
         self._system: ActorSystem | None = None
         self._groups: set[int] = set()
+        self.convention = Convention(config, node, self._move) if config.is_cluster else None
 
     async def create_router(self) -> None:
         """Bring up a router, and the actor system before it if there is none.
@@ -76,8 +85,21 @@ class ActorHost:
         self._groups.clear()
         self._system = None
 
+    async def _move(self, leader: str) -> None:
+        system = self._system
+        if system is None:
+            return  # it starts with the new leader
+
+        def move() -> None:
+            # Of its own, so that one that hangs does not keep the others from being called.
+            with system.private() as context:
+                context.updateCapability(ADDRESS, leader)
+
+        await self._call(move)
+
     async def _call(self, function: Callable[[], T]) -> T:
         called: Future[T] = Future()
+        called.set_running_or_notify_cancel()  # whoever waits may give up, the call goes on
 
         def call() -> None:
             try:
@@ -96,13 +118,35 @@ class ActorHost:
 
     def _start_system(self) -> ActorSystem:
         node = self._config.nodes[self._node]
-        os.environ.setdefault(KEY_VARIABLE, secrets.token_hex(32))
+        capabilities = {}
+        if self.convention is None:
+            os.environ.setdefault(KEY_VARIABLE, secrets.token_hex(32))
+        else:
+            secret = self._config.cluster.secret
+            assert secret is not None  # several nodes have one, or the configuration is refused
+            os.environ[KEY_VARIABLE] = wire_key(secret.get_secret_value())
+            os.environ.update(PERIODS)
+            capabilities = self.convention.capabilities()
         os.environ[ADDRESS_VARIABLE] = node.host
         # Twenty messages stuck at one busy actor would stop all other sends of their sender.
         os.environ.setdefault("THESPIAN_MAX_PENDING_TRANSMITS", "200")
         os.environ["THESPLOG_FILE"] = str(self._paths.logs / "thespian.log")
         with _output_to(str(self._paths.logs / "actors.log")):
-            return actor_system(admin_port=node.admin_port or _free_port(node.host))
+            port = node.admin_port or _free_port(node.host)
+            system = actor_system(admin_port=port, capabilities=capabilities)
+        if self.convention is not None:
+            Thread(target=_log_updates, args=(system,), name="convention", daemon=True).start()
+        return system
+
+
+def _log_updates(system: ActorSystem) -> None:
+    try:
+        for update in convention_updates(system):
+            node = update.remoteCapabilities.get("node", str(update.remoteAdminAddress))
+            what = "is in our convention" if update.remoteAdded else "is in our convention no more"
+            log.info(f"Thespian says: a system {what}", node=node)
+    except Exception as error:  # noqa: BLE001 - it is only for the log, and its system may be gone
+        log.debug("Thespian tells nothing more of its convention", why=repr(error))
 
 
 def _free_port(host: str) -> int:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from repertory.actors.phases import Step
+from repertory.actors.progress import ProgressOf
+
 # What dies again and again is started again after this long, then twice as long, …
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
 # One that ran for this long came up, so what ended it was not its start.
@@ -25,11 +28,16 @@ class Child:
     """A module run as a process of its own, for as long as it is wanted.
 
     It has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone. What
-    it prints goes to a log file.
+    it prints goes to a log file. One that is `followed` is given a descriptor (`--progress`) by
+    which it tells how far it is with its end.
     """
 
-    def __init__(self, name: str, module: str, *arguments: str, logs: Path) -> None:
+    def __init__(
+        self, name: str, module: str, *arguments: str, logs: Path, followed: bool = False
+    ) -> None:
         self.name = name
+        self._followed = followed
+        self._progress: ProgressOf | None = None
         self._command = (sys.executable, "-m", module, *arguments)
         self._log = logs / f"{name}.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -45,26 +53,59 @@ class Child:
         """Start it, and start it again whenever it ends."""
         self._runner = asyncio.create_task(self._run())
 
-    async def stop(self, grace: float) -> None:
-        """Ask it to end (SIGTERM), wait `grace` seconds, then kill it. Idempotent."""
+    def leave(self) -> None:
+        """Tell one that is followed that the node begins to end."""
+        if self._progress is not None:
+            self._progress.begin(Step.READINESS)
+
+    async def terminate(self) -> None:
+        """Ask it to end (SIGTERM), and start it no more. Idempotent."""
         if self._runner is None:
             return
         self._runner.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._runner
         self._runner = None
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
+    async def done(self, step: Step) -> None:
+        """Wait until one that is followed has done a phase of its end, or is gone."""
+        if self._progress is not None:
+            await self._progress.done(step)
+
+    async def stop(self, grace: float) -> None:
+        """Ask it to end (SIGTERM), wait `grace` seconds, then kill it. Idempotent."""
+        await self.terminate()
+        if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), grace)
+            await asyncio.wait_for(self._process.wait(), grace)
         except TimeoutError:
             log.warning("it did not end in time and is killed", process=self.name)
+            self._signal_all(signal.SIGKILL)
+            await self._process.wait()
+        self._forget()
+
+    def kill(self) -> None:
+        """End it at once, and start it no more. Idempotent."""
+        if self._runner is not None:
+            self._runner.cancel()
+        self._runner = None
+        self._signal_all(signal.SIGKILL)
+        self._forget()
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+                os.killpg(self._process.pid, number)
+
+    def _forget(self) -> None:
+        self._process = None
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
 
     async def _run(self) -> None:
         backoff = FIRST_BACKOFF
@@ -82,17 +123,31 @@ class Child:
     async def _run_once(self) -> int | str:
         """Return its exit code, or why it could not be started."""
         try:
+            self._process = await self._started()
+        except OSError as error:  # no memory, no space: that may pass
+            self._forget()
+            return str(error)
+        code = await self._process.wait()
+        self._forget()
+        return code
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        command, descriptors = [*self._command], []
+        if self._followed:
+            self._progress = ProgressOf()
+            descriptors = [self._progress.fileno]
+            command += ["--progress", str(self._progress.fileno)]
+        try:
             with self._log.open("ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command,
+                return await asyncio.create_subprocess_exec(
+                    *command,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
                     env=os.environ | {ARENAS: os.environ.get(ARENAS, "2")},
+                    pass_fds=descriptors,
                 )
-        except OSError as error:  # no memory, no space: that may pass
-            return str(error)
-        code = await self._process.wait()
-        self._process = None
-        return code
+        finally:
+            if self._progress is not None:
+                self._progress.started()

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from repertory.actors.actor_host import ActorHost
 from repertory.actors.children import Child
 from repertory.actors.client import RouterClient
 from repertory.actors.door_actor import kill
+from repertory.actors.ending import Ending, ask_if_there
 from repertory.actors.lifeline import Lifeline
+from repertory.actors.phases import Step, shut_down
 from repertory.config import ClusterConfig, NodePaths
-from repertory.errors import ConfigError, RequestFailed
+from repertory.errors import ConfigError
 
 ROUTER_SECONDS = 20.0  # for a new router to open its door
 PING_SECONDS = 1.0
 # A router that answers nothing for this long hangs, and is killed; its successor adopts its actors.
 HUNG_SECONDS = 15.0
-FACE_GRACE, KEEPER_GRACE = 3.0, 1.0  # Ctrl-C ends everything within five seconds
+KEEPER_GRACE = 1.0  # Ctrl-C ends everything within five seconds
 
 log = structlog.get_logger(__name__)
 
@@ -50,42 +53,73 @@ class Node:
         self.ready = asyncio.Event()
         self.health: dict[str, Any] = {}
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, hasten: asyncio.Event | None = None) -> bool:
         """Run until `stop` is set. Raises ConfigError when this node runs already.
 
         1. Take the node's lock. 2. Open the lifeline. 3. Bring up the router, which brings up or
         adopts the serving actors. 4. Start the keeper and the faces. 5. Watch until told to stop.
-        6. End the faces (they drain), the keeper, the broker, the actors, in this order.
-        7. Leave nothing.
+        6. End in the phases of `Step`. 7. Leave nothing. As soon as `hasten` is set, what is left
+        is killed. Returns whether everything ended in order.
         """
         self._paths.create()
         with _node_lock(self._paths):
             lifeline = Lifeline(self._paths.run / "lifeline.sock")
-            client = RouterClient(self._paths.router_door, role="supervisor")
             try:
-                await self._host.create_router()
-                async with client:
-                    await self._run(client, stop)
+                in_order = await _unless(hasten or asyncio.Event(), self._run(stop))
             finally:
-                await self._host.stop()
+                for child in self._everybody():
+                    child.kill()
+                self._host.kill()
                 lifeline.close()
                 shutil.rmtree(self._paths.run, ignore_errors=True)
+        if in_order:
+            log.info(f"phase {Step.EXIT}")
+        else:
+            log.warning("what had not ended yet was killed, as was asked for")
+        return in_order
 
-    async def _run(self, client: RouterClient, stop: asyncio.Event) -> None:
-        await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
-        self._start_children()
-        watcher = asyncio.create_task(self._watch_router(client))
+    async def _run(self, stop: asyncio.Event) -> None:
+        await self._host.create_router()
+        async with RouterClient(self._paths.router_door, role="supervisor") as client:
+            try:
+                await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
+                self._start_children()
+                await self._watch(client, stop)
+            except Exception as error:
+                log.error("the node ends, for its supervisor cannot go on", why=repr(error))
+                await self._shut_down(client)
+                raise
+            await self._shut_down(client)
+
+    async def _shut_down(self, client: RouterClient) -> None:
+        faces = [child for name, child in self._children.items() if name != "keeper"]
+        ending = Ending(self._config, client, faces=faces, stop_actors=self._stop_actors)
+        await shut_down(ending.phases())
+
+    async def _stop_actors(self) -> None:
+        for last in (self._children.get("keeper"), self._broker):
+            if last is not None:
+                await last.stop(KEEPER_GRACE)
+        await self._host.stop()
+
+    async def _watch(self, client: RouterClient, stop: asyncio.Event) -> None:
+        """Watch the router, and who leads the convention, until `stop` is set."""
+        watchers = [asyncio.create_task(self._watch_router(client))]
+        if self._host.convention is not None:
+            watchers.append(asyncio.create_task(self._host.convention.follow(client)))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait((watcher, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if watcher.done():
-                await watcher  # it never ends but by an error
+            await asyncio.wait((stopping, *watchers), return_when=asyncio.FIRST_COMPLETED)
+            for watcher in watchers:
+                if watcher.done():
+                    await watcher  # it never ends but by an error
         finally:
-            watcher.cancel()
-            stopping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
-            await self._stop_children()
+            await _cancelled(stopping, *watchers)
+
+    def _everybody(self) -> Iterator[Child]:
+        yield from self._children.values()
+        if self._broker is not None:
+            yield self._broker
 
     def _start_children(self) -> None:
         modules = {"keeper": "repertory.actors.keeper"}
@@ -100,7 +134,9 @@ class Node:
 
     def _start_child(self, name: str, module: str) -> None:
         arguments = ("--config", str(self._config_path), "--node", self._node)
-        self._children[name] = Child(name, module, *arguments, logs=self._paths.logs)
+        self._children[name] = Child(
+            name, module, *arguments, logs=self._paths.logs, followed=name in ("http", "streams")
+        )
         self._children[name].start()
 
     def _start_archiver(self) -> None:
@@ -116,14 +152,6 @@ class Node:
         module = "repertory.streams.devbroker"
         self._broker = Child("broker", module, *arguments, logs=self._paths.logs)
         self._broker.start()
-
-    async def _stop_children(self) -> None:
-        log.info("stopping: faces finish what they have in hand")
-        keeper = self._children.pop("keeper", None)
-        await asyncio.gather(*(face.stop(FACE_GRACE) for face in self._children.values()))
-        for last in (keeper, self._broker):
-            if last is not None:
-                await last.stop(KEEPER_GRACE)
 
     async def _watch_router(self, client: RouterClient) -> None:
         loop = asyncio.get_running_loop()
@@ -145,15 +173,7 @@ class Node:
 
     async def _ask_health(self, client: RouterClient) -> bool:
         """Ask the router how it is; return whether it answered. Gives up when it is lost."""
-        asking = asyncio.create_task(client.ask("health", timeout=HUNG_SECONDS))
-        lost = asyncio.create_task(client.lost.wait())
-        await asyncio.wait((asking, lost), return_when=asyncio.FIRST_COMPLETED)
-        lost.cancel()
-        try:
-            self.health = asking.result() if asking.done() else {}
-        except RequestFailed:
-            self.health = {}
-        asking.cancel()
+        self.health = await ask_if_there(client, "health", timeout=HUNG_SECONDS) or {}
         if self.health:
             self._note_readiness()
         return bool(self.health)
@@ -177,6 +197,25 @@ class Node:
             log.warning(
                 "not ready", no_model=self.health["waiting_for"], troubles=self.health["troubles"]
             )
+
+
+async def _unless(hasten: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work; when `hasten` is set before it is done, cancel it and return False."""
+    working, waiting = asyncio.create_task(work), asyncio.create_task(hasten.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        await working
+        return True
+    finally:
+        await _cancelled(working, waiting)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager

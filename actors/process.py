@@ -4,13 +4,14 @@ import argparse
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from repertory.actors.lifeline import hold_lifeline
 from repertory.actors.logs import set_up_logging
+from repertory.actors.progress import Progress
 from repertory.config import ClusterConfig, NodePaths, load_config
 
 
@@ -21,6 +22,7 @@ class NodeProcess:
     config: ClusterConfig
     node: str
     paths: NodePaths
+    progress: Progress = field(default_factory=Progress)
 
 
 def run_process(name: str, body: Callable[[NodeProcess, asyncio.Event], Awaitable[None]]) -> None:
@@ -31,12 +33,14 @@ def run_process(name: str, body: Callable[[NodeProcess, asyncio.Event], Awaitabl
     parser = argparse.ArgumentParser(prog=f"python -m repertory: {name}")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--node", required=True)
+    parser.add_argument("--progress", type=int, metavar="DESCRIPTOR")
     arguments = parser.parse_args()
     hold_lifeline()
     config = load_config(arguments.config).of_node(arguments.node)
     set_up_logging(config.log_level)
     structlog.contextvars.bind_contextvars(process=name, node=arguments.node)
-    process = NodeProcess(config, arguments.node, NodePaths(config, arguments.node))
+    paths, progress = NodePaths(config, arguments.node), Progress(arguments.progress)
+    process = NodeProcess(config, arguments.node, paths, progress)
     asyncio.run(_until_stopped(process, body))
 
 

@@ -4,7 +4,8 @@ Thespian 4.0.1 listens on all addresses and unpickles whatever arrives: whoever 
 code. Here each process binds to the node's one address, and nothing is unpickled before its HMAC
 is checked. The signature covers the receiver's address and a nonce, so that a frame that was
 listened to is refused elsewhere and refused the second time. There is no encryption: between hosts
-use a private network.
+use a private network. The key is random for a single node; the nodes of a cluster derive the same
+one from its secret, and their clocks must agree within ten minutes.
 
 This overrides private methods: thespian is pinned to 4.0.1, and tests/actors/test_wire.py watches.
 """
@@ -13,16 +14,19 @@ import hmac
 import os
 import pickle
 import secrets
+import socket
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from thespian.actors import ActorAddress, ActorSystem
+from thespian.actors import ActorAddress, ActorSystem, ActorSystemConventionUpdate
+from thespian.system.logdirector import LogAggregator
+from thespian.system.messages.convention import NotifyOnSystemRegistration
 from thespian.system.multiprocCommon import multiprocessCommon
 from thespian.system.transport import ExternalInterfaceTransportInit
-from thespian.system.transport.IPBase import TCPv4ActorAddress
+from thespian.system.transport.IPBase import TCPv4ActorAddress, thisSystem
 from thespian.system.transport.streamBuffer import ackDataErrPacket, ackPacket
 from thespian.system.transport.TCPTransport import (
     ExternalTransportCopy,
@@ -39,6 +43,7 @@ KEY_VARIABLE = "REPERTORY_WIRE_KEY"
 MESSAGE_LIMIT = 4 * 1024 * 1024
 # Thespian sends a message again for at most five minutes; a nonce is remembered for longer.
 NONCE_SECONDS = 600.0
+LISTEN_SECONDS = 30.0
 
 _MAC_SIZE = 32
 _STAMP = struct.Struct(">d16s")  # seconds since the epoch, nonce
@@ -89,10 +94,13 @@ class Signer:
             self._seen.popitem(last=False)
 
 
+def _bound_address() -> str:
+    return os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
+
+
 def _our_address(port: int = 0) -> ActorAddress:
     # external=False makes Thespian bind to the address itself instead of to all of them.
-    bind = os.environ.get(ADDRESS_VARIABLE, "127.0.0.1")
-    return ActorAddress(TCPv4ActorAddress(bind, port, external=False))
+    return ActorAddress(TCPv4ActorAddress(_bound_address(), port, external=False))
 
 
 def _where(address: ActorAddress) -> str:
@@ -105,6 +113,9 @@ class HardenedTransport(TCPTransport):  # type: ignore[misc]
 
     def __init__(self, how: object, *args: Any) -> None:
         self._signer = Signer(bytes.fromhex(os.environ[KEY_VARIABLE]))
+        # Thespian takes all addresses of this host for the same one, and so the admin of another
+        # node on this host, at the same port, for this node's.
+        thisSystem._myAddresses = {"", None, socket.gethostbyname(_bound_address())}
         hold_lifeline()
         if isinstance(how, ExternalInterfaceTransportInit):
             admin = self.getAdminAddr(args[0])
@@ -129,8 +140,25 @@ class HardenedTransport(TCPTransport):  # type: ignore[misc]
 
     def serializer(self, intent: Any) -> bytes:
         """Return the frame of an outgoing message."""
+        if isinstance(intent.message, LogAggregator):
+            # The logger would send warnings to the leader, and block while that one is frozen.
+            intent.message.aggregatorAddress = None
         signed = self._signer.sign((self.myAddress, intent.message), _where(intent.targetAddr))
         return b"%d>" % len(signed) + signed
+
+    def lostRemote(self, remote: ActorAddress) -> None:
+        """Drop connections to another node's admin that is gone.
+
+        Thespian would drop those to all of its host, which may be ours.
+        """
+        theirs = remote.addressDetails.connectArgs
+        for key, idle in list(getattr(self, "_openSockets", {}).items()):
+            if idle.rmtaddr.addressDetails.connectArgs == theirs:
+                idle.socket.close()
+                del self._openSockets[key]
+        for fileno, intent in list(self._transmitIntents.items()):
+            if intent.targetAddr.addressDetails.connectArgs == theirs:
+                self._cancel_fd_ops(fileno)
 
     def _check(self, frame: bytes) -> Any:
         return self._signer.check(frame, _where(self.myAddress))
@@ -195,6 +223,20 @@ def actor_system(*, admin_port: int, capabilities: Mapping[str, Any] | None = No
         "Process Startup Method": "spawn",
     }
     return ActorSystem(_HardenedBase(_Capabilities(everything)), transientUnique=True)
+
+
+def convention_updates(system: ActorSystem) -> Iterator[ActorSystemConventionUpdate]:
+    """Yield what the admin tells of other systems that come and go; blocks, on a thread of its own.
+
+    Only a leader is told of its members; a member is told of its leader alone.
+    """
+    with system.private() as context:
+        base = context._systemBase
+        base._tx_to_admin(NotifyOnSystemRegistration(base.transport.myAddress, True))
+        while True:
+            told = context.listen(LISTEN_SECONDS)
+            if isinstance(told, ActorSystemConventionUpdate):
+                yield told
 
 
 def pack_address(address: ActorAddress) -> bytes:

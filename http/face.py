@@ -6,14 +6,13 @@ import structlog
 from aiohttp import web
 
 from repertory.actors.client import RouterClient
+from repertory.actors.phases import Step, finish_seconds
 from repertory.actors.process import NodeProcess, run_process
 from repertory.http.in_hand import InHand
 from repertory.http.protocol import JsonProtocol
 from repertory.http.routes import make_app
 from repertory.http.spool import sweep
 
-# The supervisor kills a face after three seconds; this leaves it time to end by itself.
-DRAIN_SECONDS = 2.3
 # For the last replies to leave, then once more for what is cancelled.
 LAST_SECONDS = 0.1
 
@@ -23,7 +22,8 @@ log = structlog.get_logger(__name__)
 async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
     """Answer requests until `stop` is set, then drain.
 
-    1. Connect to the router. 2. Listen. 3. On `stop`, not ready any more. 4. Accept nothing new.
+    1. Connect to the router. 2. Listen. 3. When the node begins to end, and on `stop` at the
+    latest, not ready any more: replies end their connections. 4. On `stop`, accept nothing new.
     5. Finish what is in hand. Raises SystemExit when the port cannot be had.
     """
     process.paths.create()
@@ -36,14 +36,17 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
         try:
             listener = await _listen(runner, process)
             reporting = asyncio.create_task(_report(router, listener))
+            process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
-            in_hand.draining = True
+            in_hand.drain_from_now()
             reporting.cancel()
             listener.close()
+            process.progress.done(Step.STOP_TAKING)
             log.info("draining: requests in hand are finished")
             # Not left to aiohttp, which would not take the rest of a body that is coming in.
-            if not await in_hand.drain(DRAIN_SECONDS):
+            if not await in_hand.drain(finish_seconds(process.config)):
                 log.warning("some requests could not be finished in time")
+            process.progress.done(Step.COMMIT)
         finally:
             await runner.cleanup()
 

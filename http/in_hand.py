@@ -30,6 +30,10 @@ class InHand:
             response.force_close()
         return response
 
+    def drain_from_now(self) -> None:
+        """Have replies end their connections; requests are still taken."""
+        self.draining = True
+
     async def drain(self, seconds: float) -> bool:
         """Wait until nothing is in hand; False when that is not so within `seconds`."""
         self.draining = True

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,6 @@ from repertory.cli_options import (
     config_option,
     json_option,
     print_json,
-    until_signalled,
     url_option,
 )
 from repertory.config import ClusterConfig, NodePaths, load_config
@@ -21,6 +23,8 @@ from repertory.errors import RepertoryError
 
 SERVERS_VARIABLE = "REPERTORY_KAFKA__BOOTSTRAP_SERVERS"
 LOOK_SECONDS = 0.1
+# Those who send a signal to a process and to its group mean it once.
+AGAIN_SECONDS = 0.3
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +41,8 @@ log = structlog.get_logger(__name__)
 def up(config_path: Path, node: str, broker: str | None) -> None:
     """Start this host's share of the cluster, and serve until Ctrl-C or SIGTERM.
 
-    Logs to standard error; its processes log to files below the node's data folder.
+    It ends in order, in eight phases; a second Ctrl-C or SIGTERM kills what is left. Logs to
+    standard error; its processes log to files below the node's data folder.
     """
     from repertory.actors.logs import set_up_logging
     from repertory.actors.node import Node
@@ -55,7 +60,9 @@ def up(config_path: Path, node: str, broker: str | None) -> None:
     set_up_logging(config.log_level)
     supervisor = Node(config, node, config_path, embedded_broker=embedded)
     _refuse_what_cannot_start(config, NodePaths(config, node), embedded=embedded)
-    asyncio.run(until_signalled(lambda stop: _run(supervisor, config, stop)))
+    hastened_by = asyncio.run(_run(supervisor, config))
+    if hastened_by is not None:
+        sys.exit(128 + hastened_by)  # as of a process that a signal ended
 
 
 def _refuse_what_cannot_start(config: ClusterConfig, paths: NodePaths, *, embedded: bool) -> None:
@@ -89,7 +96,29 @@ def _embedded_address(config: ClusterConfig) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def _run(supervisor: Any, config: ClusterConfig, stop: asyncio.Event) -> None:
+class _Signals:
+    """The first SIGINT or SIGTERM sets `stop`, another one `hasten`, and is remembered."""
+
+    def __init__(self) -> None:
+        self.stop, self.hasten = asyncio.Event(), asyncio.Event()
+        self.last: int | None = None
+        self._first = 0.0
+        for each in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(each, self._came, each)
+
+    def _came(self, number: int) -> None:
+        now = time.monotonic()
+        if not self.stop.is_set():
+            self._first = now
+            self.stop.set()
+        elif now - self._first > AGAIN_SECONDS and not self.hasten.is_set():
+            self.last = number
+            self.hasten.set()
+
+
+async def _run(supervisor: Any, config: ClusterConfig) -> int | None:
+    """Return the signal that hastened the node's end, if one did."""
+    signals = _Signals()
     where = {}
     if config.http.enabled:
         port = config.http.port or "any free port"
@@ -99,9 +128,10 @@ async def _run(supervisor: Any, config: ClusterConfig, stop: asyncio.Event) -> N
     log.info("starting", **where, data=str(config.data_dir.absolute()))
     telling = asyncio.create_task(_tell_what_lacks(supervisor))
     try:
-        await supervisor.run(stop)
+        in_order = await supervisor.run(signals.stop, signals.hasten)
     finally:
         telling.cancel()
+    return None if in_order else signals.last
 
 
 async def _tell_what_lacks(supervisor: Any) -> None:
