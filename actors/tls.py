@@ -58,8 +58,9 @@ def tls_reason(error: Exception) -> str:
     """Return what went wrong, as a person would say it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return f"TLS failed: {error.reason.lower().replace('_', ' ')}"
+    if isinstance(error, ssl.SSLError):
+        # Python gives no reason for a file that holds anything but PEM.
+        return f"TLS failed: {(error.reason or 'NO_PEM').lower().replace('_', ' ')}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error)
@@ -123,3 +124,20 @@ class TlsSession:
         if name not in (names := self.names):
             said = ", ".join(sorted(names)) or "nobody"
             raise ConnectionError(f"its certificate is {said}'s, not {name}'s")
+
+
+def rehearse(tls: Tls, node: str) -> str | None:
+    """Let a node meet itself; return why others would refuse its certificate, None: they would not.
+
+    Raises ConfigError when a file cannot be used.
+    """
+    contexts = TlsContexts(tls, node)
+    client = TlsSession(contexts.client, server_side=False)
+    server = TlsSession(contexts.server, server_side=True)
+    try:
+        client.shake(b"")
+        while not server.shake(client.outgoing()):
+            client.shake(server.outgoing())
+    except ssl.SSLError as error:
+        return tls_reason(error)
+    return None

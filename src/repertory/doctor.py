@@ -6,27 +6,17 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config, split_feature
+from repertory.doctor_cluster import examine_cluster
 from repertory.errors import ConfigError
+from repertory.finding import Finding, port_fault
 
-Level = Literal["ok", "warning", "failed"]
+__all__ = ["examine", "holder", "messages", "port_fault"]
 
 BROKER_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Level
-    what: str
-    found: str
-    mend: str = ""
 
 
 def examine(config_path: Path) -> Iterator[Finding]:
@@ -49,6 +39,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
             yield Finding("ok", f"node {node}", f"runs, as process {pid}")
     if config.http.enabled and not running:
         yield _port("http.port", config.http.host, config.http.port)
+    yield from examine_cluster(config, config_path, running)
     yield _broker(config)
 
 
@@ -150,21 +141,6 @@ def _folders(paths: NodePaths, data_types: Iterable[str]) -> Iterator[Finding]:
     longest = max(doors, key=lambda door: len(os.fsencode(door)))
     if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
         yield Finding("failed", "sockets", f"{longest} is too long a path", "set TMPDIR=/tmp")
-
-
-def port_fault(host: str, port: int) -> str | None:
-    """Return why an address cannot be listened on; None when it can."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
 
 
 def _port(key: str, host: str, port: int) -> Finding:
