@@ -91,14 +91,14 @@ def show_status(status: dict[str, Any], states: dict[str, dict[str, Any]]) -> No
         if "error" in model:
             click.secho(f"{name}: {model['error']}", fg="yellow")
     for name, state in states.items():
-        show_staleness(name, state)
+        if state.get("stale"):
+            click.secho(f"{name}: {stale(state)}", fg="yellow")
 
 
-def show_staleness(data_type: str, told: dict[str, Any]) -> None:
-    """Say that some figures are old, when nodes could not be reached."""
-    if told.get("stale"):
-        gone = f"{data_type}: since {moment(told['staleSince'])}, a node that serves it cannot be"
-        click.secho(f"{gone} reached; some figures are of {moment(told['asOf'])}", fg="yellow")
+def stale(told: dict[str, Any]) -> str:
+    """Say that some figures are older than others, since a node cannot be reached."""
+    since = moment(told["staleSince"])
+    return f"not all nodes can be reached since {since}; what they did since is not counted"
 
 
 def _warnings(status: dict[str, Any]) -> Iterator[str]:

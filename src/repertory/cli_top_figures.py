@@ -13,6 +13,8 @@ from repertory.cli_top_asking import Look
 
 # The stream of topics whose records say their data type themselves.
 MIXED = "mixed"
+# What is said once of a policy and its slots.
+_OF_ALL_SLOTS = ("node", "asOf", "stale", "staleSince")
 _NUMBERS = ("version", "records/s", "errors/s", "p50 ms", "p99 ms", "lag", "pid")
 
 
@@ -177,7 +179,7 @@ def _models(look: Look) -> Iterator[tuple[str, dict[str, Any]]]:
         if "slots" not in state:
             yield data_type, state
             continue
-        about = {key: state[key] for key in ("node", "stale", "staleSince") if key in state}
+        about: dict[str, Any] = {key: state[key] for key in _OF_ALL_SLOTS if key in state}
         yield data_type, {**about, **state["policy"], "isPolicy": True}
         for slot, model in state["slots"].items():
             yield f"{data_type}/{slot}", model

@@ -19,7 +19,7 @@ def test_the_status_says_why_a_node_is_not_ready(capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_the_status_says_which_counts_are_older(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_status_says_which_figures_are_older(capsys: pytest.CaptureFixture[str]) -> None:
     status = {"ready": True, "node": "a", "troubles": {}}
     state = {**slot_answer("forest", 3), "stale": True, "staleSince": 1795409732596}
     show_status(status, {"wine": state})

@@ -6,7 +6,7 @@ import pytest
 from tests.cli.fake_cluster import status_of
 from tests.http.scripted import cluster_answer, policy_answer, slot_answer
 
-from repertory.cli_tables import moment
+from repertory.cli_tables import stale
 from repertory.cli_top_asking import Look, addresses
 from repertory.cli_top_figures import (
     Rate,
@@ -19,7 +19,7 @@ from repertory.cli_top_figures import (
 )
 from repertory.http.cluster import described
 
-STALE_SINCE = 1795409732596
+STALE = {"stale": True, "staleSince": 1795409732596, "asOf": 1795409732500}
 
 
 def look(at: float = 0.0, **states: dict[str, Any]) -> Look:
@@ -103,21 +103,18 @@ def test_a_node_that_is_down_is_shown_without_what_only_it_could_tell() -> None:
 
 def test_whatever_is_not_as_it_should_be_has_a_sentence() -> None:
     troubled = look(
-        wine=wine(stale=True, staleSince=STALE_SINCE),
+        wine=wine(**STALE),
         beer={"error": "no model serves 'beer' yet"},
     )
     troubles = {"streams": ["no broker answers"]}
     statuses = {"a": status_of("a", troubles=troubles), "b": {"error": "it did not answer in time"}}
     told = Look(0.0, troubled.url, troubled.cluster, statuses, troubled.states)
-    stale = (
-        f"not all can be reached since {moment(STALE_SINCE)}; what they did since is not counted"
-    )
     assert list(remarks(told)) == [
         "node a: no broker answers",
         "node b: it did not answer in time",
         "node c: silent for 5.1 s",
         "beer on a: it takes 9 GiB of memory",
-        f"wine: {stale}",
+        f"wine: {stale(STALE)}",
         "beer: no model serves 'beer' yet",
     ]
 
