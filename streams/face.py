@@ -83,7 +83,12 @@ class _Face:
         if topics is None:
             return
         self._stream = RecordStream(
-            config, self._client, node=self._process.node, topics=topics, troubles=self._troubles
+            config,
+            self._client,
+            node=self._process.node,
+            topics=topics,
+            troubles=self._troubles,
+            done=self._process.progress.done,
         )
         async with asyncio.TaskGroup() as work:
             background = [work.create_task(watch.run()), work.create_task(self._prove())]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from repertory.actors.client import RouterClient
+from repertory.actors.phases import Step
 from repertory.actors.troubles import Troubles
 from repertory.config import ClusterConfig
 from repertory.journal.clock import epoch_ms
@@ -53,8 +54,10 @@ class RecordStream:
         node: str,
         topics: Mapping[str, Topic],
         troubles: Troubles,
+        done: Callable[[Step], None],
     ) -> None:
         self._troubles = troubles
+        self._done = done
         self._claims = Claims()
         self._acknowledged = asyncio.Event()
         self._paused: dict[Lane, float] = {}  # since when, monotonic seconds
@@ -90,8 +93,8 @@ class RecordStream:
 
         1. Read, score, write, commit. 2. When told to stop, send nothing more, and wait until what
         is in flight is written and acknowledged. 3. Give up the partitions, which commits their
-        positions. Raises DeliveryFailed or SourceFailed, in a group, when only a new process can
-        go on, from what is committed.
+        positions. `done` is told of each. Raises DeliveryFailed or SourceFailed, in a group, when
+        only a new process can go on, from what is committed.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -102,10 +105,13 @@ class RecordStream:
                 background += [tasks.create_task(sink.run()) for sink in self._sinks]
                 background.append(tasks.create_task(self._commit()))
                 await self._read(stop)
+                self._done(Step.STOP_TAKING)
                 await self._drain()
+                self._done(Step.FINISH)
                 for task in background:
                     task.cancel()
             await self._source.close()
+            self._done(Step.COMMIT)
         finally:
             for sink in self._sinks:
                 await sink.close()
