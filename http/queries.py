@@ -29,7 +29,8 @@ class Queries:
     async def processors(self, _: web.Request) -> web.Response:
         """Answer which data types are served, as the original system does."""
         models = (await ask(self._router, "models"))["models"]
-        return json_reply({"models": [model["dataType"] for model in models]})
+        # Some have a model on each of several slots.
+        return json_reply({"models": list(dict.fromkeys(each["dataType"] for each in models))})
 
     async def state(self, request: web.Request) -> web.Response:
         """Answer how the model of a data type does, or its policy and all its slots."""

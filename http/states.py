@@ -1,7 +1,7 @@
 """How a data type does: its one model, or its policy and the models on all its slots."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from repertory.actors.client import RouterClient
@@ -19,7 +19,8 @@ async def state_of(
     """Return what `/state` answers, of all nodes or, `local`, of this one. Raises a RequestFailed.
 
     With a policy, `slots` has the state of each slot and shadow, or `error`; and all that is said
-    of the best-ranked one that has a model stands beside, as it does without a policy.
+    of the best-ranked one that has a model stands beside, as it does without a policy. `asOf` and
+    `stale` are of the policy and all slots together.
     """
     asked: dict[str, Any] = {"data_type": data_type, **({"local": True} if local else {})}
     state = await ask(router, "state", timeout=timeout, **asked)
@@ -33,7 +34,8 @@ async def state_of(
         *(_slot_state(router, {**asked, "slot": name}, timeout=timeout) for name in names)
     )
     slots = dict(zip(names, found, strict=True))
-    return {**state, **_best(slots, policy["ranking"]), "policy": policy, "slots": slots}
+    told = {**state, **_best(slots, policy["ranking"]), "policy": policy, "slots": slots}
+    return told | _freshness([state, *slots.values()])
 
 
 async def _slot_state(
@@ -47,3 +49,11 @@ async def _slot_state(
 
 def _best(slots: dict[str, dict[str, Any]], ranking: Sequence[str]) -> dict[str, Any]:
     return next((slots[name] for name in ranking if "error" not in slots[name]), {})
+
+
+def _freshness(answers: Collection[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return of when several answers are together; a node that is asked alone does not say."""
+    moments = [each["asOf"] for each in answers if "asOf" in each]
+    gone = [each["staleSince"] for each in answers if each.get("stale")]
+    as_of = {"asOf": min(moments)} if moments else {}
+    return {**as_of, **({"stale": True, "staleSince": min(gone)} if gone else {})}

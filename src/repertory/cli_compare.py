@@ -23,6 +23,7 @@ def compare(url: str, data_type: str, confusion: bool, as_json: bool) -> None:
     minutes. p50 and p99 say how far apart they are: in values, or in probabilities (0: the same,
     1: nothing in common).
     """
+    from repertory.cli_tables import stale
     from repertory.http.caller import call, path
 
     found = asyncio.run(call(url, "GET", path("compare", data_type)))
@@ -32,6 +33,8 @@ def compare(url: str, data_type: str, confusion: bool, as_json: bool) -> None:
         click.echo(f"the policy of {data_type} has one slot: there is nothing to compare")
     else:
         show_comparison(found["pairs"], confusion=confusion)
+        if found.get("stale"):
+            click.secho(stale(found), fg="yellow")
 
 
 def show_comparison(pairs: list[dict[str, Any]], *, confusion: bool) -> None:
