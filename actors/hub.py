@@ -49,7 +49,7 @@ class Hub:
         self._dirty: set[Connection] = set()
         self._closed: list[Closed] = []
         self._strangers: Strangers | None = None  # of no use on one host
-        self._tcp_port = 0
+        self._tcp_address = ("", 0)
 
     def fileno(self) -> int:
         """Return the file to watch for reading."""
@@ -78,14 +78,14 @@ class Hub:
         Raises an OSError when that cannot be.
         """
         listener = listening(host, port)
-        self._tcp_port = listener.getsockname()[1]
+        self._tcp_address = listener.getsockname()[:2]
         strangers = self._begin_tcp()
         self._listen(listener, lambda: self._accept_tcp(listener, strangers, tls))
 
     @property
-    def tcp_port(self) -> int:
-        """The port that `listen_tcp` took."""
-        return self._tcp_port
+    def tcp_address(self) -> tuple[str, int]:
+        """The address and port that `listen_tcp` took."""
+        return self._tcp_address
 
     def connect(self, path: Path) -> int | None:
         """Connect to a UNIX socket; return the peer's number, or None when nobody listens."""

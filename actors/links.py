@@ -189,13 +189,13 @@ class Links:
             return
         if address is None:
             return
-        source = self._config.nodes[self._own.node].host
+        source = self._hub.tcp_address[0]  # so that a firewall can tell nodes apart
         link.peer = self._hub.connect_tcp(
             address,
             link.door.door_port,
             tls=self._tls.client if self._tls is not None else None,
             server_name=link.node,
-            source=source if _is_one_address(source) else None,
+            source=None if ip_address(source).is_unspecified else source,
         )
         self._peers[link.peer] = link
         link.caller, link.is_up = Caller(self._own, link.node), False
@@ -323,10 +323,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_one_address(host: str) -> bool:
-    return _is_address(host) and not ip_address(host).is_unspecified
 
 
 def _look_up(host: str) -> str:

@@ -37,10 +37,10 @@ class Pair:
 
     def connect(self, name: str | None = None) -> int:
         tls = self.contexts.client if self.contexts else None
-        return self.client.connect_tcp(HOST, self.server.tcp_port, tls=tls, server_name=name)
+        return self.client.connect_tcp(HOST, self.server.tcp_address[1], tls=tls, server_name=name)
 
     def plain(self) -> socket.socket:
-        sock = socket.create_connection((HOST, self.server.tcp_port), timeout=10)
+        sock = socket.create_connection((HOST, self.server.tcp_address[1]), timeout=10)
         self.sockets.append(sock)
         return sock
 
@@ -203,7 +203,7 @@ def test_the_process_of_another_host_is_not_known(pair: Pair) -> None:
 
 
 def test_connecting_where_nobody_listens_is_told(pair: Pair) -> None:
-    port = pair.server.tcp_port
+    port = pair.server.tcp_address[1]
     pair.server.close()
     pair.server = Hub()
     pair.events = {pair.server: [], pair.client: []}
@@ -224,19 +224,19 @@ def test_connecting_to_what_is_no_address_is_told() -> None:
 
 def test_a_door_is_at_its_address_only(pair: Pair) -> None:
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", pair.server.tcp_port), timeout=10)
+        socket.create_connection(("127.0.0.1", pair.server.tcp_address[1]), timeout=10)
 
 
 def test_a_port_that_is_taken_is_told(pair: Pair) -> None:
     other = Hub()
     with pytest.raises(OSError, match="in use"):
-        other.listen_tcp(HOST, pair.server.tcp_port)
+        other.listen_tcp(HOST, pair.server.tcp_address[1])
     other.close()
 
 
 def test_a_connection_comes_from_the_address_that_is_asked_for(pair_of: MakePair) -> None:
     pair = pair_of()
-    pair.client.connect_tcp(HOST, pair.server.tcp_port, source="127.0.0.3")
+    pair.client.connect_tcp(HOST, pair.server.tcp_address[1], source="127.0.0.3")
     [connected] = pair.until(pair.server, Connected)
     assert isinstance(connected, Connected)
     assert str(connected.remote).startswith("127.0.0.3:")
@@ -336,7 +336,7 @@ def test_who_has_no_certificate_is_refused_and_told_of_once(secured: Pair) -> No
     bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
     with capture_logs() as logs:
         for _ in range(2):
-            peer = secured.client.connect_tcp(HOST, secured.server.tcp_port, tls=bare)
+            peer = secured.client.connect_tcp(HOST, secured.server.tcp_address[1], tls=bare)
             secured.until(secured.client, Opened)
             secured.until(secured.client, Closed)
             assert secured.events[secured.client] == [
