@@ -1,6 +1,7 @@
 """A serving actor, as Thespian drives it: what comes at its door is answered, each on its own."""
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -364,6 +365,18 @@ def test_a_restarted_actor_knows_that_its_model_is_retired(
     world = make_world()
     world.ask(batch(1, wine(3)))
     assert b"was retired at 1970-01-01T00:00:01Z" in answers_of(world, 1)[0].payload
+
+
+def test_a_router_that_merges_is_told_what_it_needs(serving: World, answers: Answers) -> None:
+    question = Envelope(kind=Envelope.ASK, correlation_id=1, subject="state")
+    serving.ask(batch(2, wine(1)), encode_frame(question, b'{"sketches": true}'))
+    state = next(
+        orjson.loads(frame.payload)
+        for frame in answers(2)
+        if frame.envelope.kind == Envelope.ANSWER
+    )
+    assert (state["position"], state["version"], state["pid"]) == (5, 5, os.getpid())
+    assert set(state["sketches"]) == {"times"}
 
 
 def test_the_state_names_the_version_and_the_node(serving: World, answers: Answers) -> None:

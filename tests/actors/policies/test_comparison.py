@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +20,10 @@ from tests.actors.policies.worlds import (
     answer_of,
     columns_of,
 )
+from tests.actors.replicas import part
 
 from repertory.actors.batch import ModelRef, ScoredColumns
+from repertory.actors.merged_answers import merge
 from repertory.actors.policies.comparison import (
     MOST_BYTES,
     MOST_OPEN,
@@ -32,6 +35,7 @@ from repertory.actors.policies.pair import MINUTES, MOST_LABELS, OTHERS
 
 SLOTS, TOLERANCE = ("forest", "tree", "mlp"), 0.5
 EPOCH = 1_700_000_040.0  # a minute begins
+NOW = int(EPOCH * 1000) + 3000
 LABELS = st.builds(Said, st.sampled_from(["a", "b", "c"]), st.sampled_from([0.25, 0.5, 1.0]))
 VALUES = st.builds(Said, st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0]))
 
@@ -173,6 +177,46 @@ def test_merging_two_halves_gives_the_whole(batches: list[Table], cut: int) -> N
         differences = pair.pop("differences")
         assert found.pop("differences") == (differences and pytest.approx(differences))
         assert found == pair
+
+
+def answer(comparison: Comparison, version: int = 9) -> dict[str, Any]:
+    """Return what a policy actor answers to a router that merges."""
+    told = {"dataType": "wine", "policy": "majority", "version": version, **comparison.as_json()}
+    return {**told, "sketches": comparison.sketches(), "pid": 7}
+
+
+@given(st.lists(tables(), max_size=6), st.integers(0, 6))
+def test_what_two_nodes_answer_is_what_one_would(batches: list[Table], cut: int) -> None:
+    whole = played(batches).comparison
+    halves = [answer(played(each).comparison) for each in (batches[:cut], batches[cut:])]
+    parts = [part(node, half, at=NOW) for node, half in zip("ab", halves, strict=True)]
+    told = merge("comparison", parts)
+    assert told["replicas"] == {node: {"version": 9, "pid": 7} for node in "ab"}
+    for found, pair in zip(told["pairs"], whole.as_json()["pairs"], strict=True):
+        differences = pair.pop("differences")
+        assert found.pop("differences") == (differences and pytest.approx(differences))
+        assert found == pair
+
+
+def test_one_node_alone_answers_as_ever(world: World) -> None:
+    world.play([[Said("a")], [Said("b")], [NOT_ASKED]])
+    told = merge("comparison", [part("a", answer(world.comparison))])
+    plain = {"dataType": "wine", "policy": "majority", "version": 9, **world.comparison.as_json()}
+    assert orjson.dumps(told) == orjson.dumps({**plain, "asOf": told["asOf"]})
+
+
+def test_only_what_was_compared_under_the_newest_policy_is_told(world: World) -> None:
+    world.play([[Said("a")], [Said("b")], [NOT_ASKED]])
+    older, newer = answer(Comparison(["oak", "elm"]), 4), answer(world.comparison, 9)
+    told = merge("comparison", [part("a", older), part("b", newer)])
+    assert (told["version"], len(told["pairs"]), told["replicas"]["a"]["version"]) == (9, 3, 4)
+
+
+def test_a_policy_of_one_slot_has_no_pairs_on_several_nodes_either() -> None:
+    none = {"dataType": "wine", "policy": "latest", "version": 9, "pairs": [], "sketches": []}
+    gone = part("b", none, gone=NOW)
+    told = merge("comparison", [part("a", none), gone])
+    assert (told["pairs"], told["stale"]) == ([], True)
 
 
 def test_other_slots_are_not_merged() -> None:
