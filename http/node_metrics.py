@@ -43,7 +43,7 @@ class NodeMetrics(Collector):
             yield GaugeMetricFamily(
                 "repertory_ready", "Whether the node is ready for records", ready
             )
-            yield from _queues(self._status["data_types"])
+            yield from _queues(_here(self._status["data_types"]))
             yield from traffic_metrics(self._status)
         yield self._info()
         yield from self._counters()
@@ -84,6 +84,15 @@ class NodeMetrics(Collector):
                 labels = [data_type, str(state["version"]), quantile]
                 family.add_metric(labels, state["percentiles"][key] / 1000)
         return family
+
+
+def _here(data_types: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Return those that this node owns, or still serves: others serve the rest."""
+    return {
+        name: each
+        for name, each in data_types.items()
+        if each.get("owned", True) or each["serving"]
+    }
 
 
 def _queues(data_types: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

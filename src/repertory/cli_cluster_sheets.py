@@ -8,6 +8,8 @@ from repertory.cli_tables import moment
 
 COLOURS = {"up": "green", "suspect": "yellow", "leaving": "yellow", "down": "red"}
 NOTHING = "-"
+# Nodes in these states answer.
+THERE = frozenset({"up", "leaving"})
 
 
 def headline(cluster: Mapping[str, Any]) -> str:
@@ -57,16 +59,19 @@ def shard_sheet(cluster: Mapping[str, Any]) -> Sheet:
     """Return the data types, a line for each: those that lack a replica are yellow or red."""
     header = ("data type", "replicas", "owners", "serving, at journal position")
     shards = cluster["shards"].items()
+    there = {each["node"] for each in cluster["members"] if each["state"] in THERE}
+    at_work = {name: len({*shard["owners"]} & {*shard["ready"]} & there) for name, shard in shards}
     rows = [
         (
             name,
-            f"{_at_work(shard)} of {shard['replicas']}",
+            f"{at_work[name]} of {shard['replicas']}",
             ", ".join(shard["owners"]) or "no node",
             ", ".join(f"{node} {position}" for node, position in shard["ready"].items()) or NOTHING,
         )
         for name, shard in shards
     ]
-    return Sheet(header, rows, [_shard_colour(shard) for _, shard in shards])
+    colours = [_shard_colour(at_work[name], shard["replicas"]) for name, shard in shards]
+    return Sheet(header, rows, colours)
 
 
 def remarks(cluster: Mapping[str, Any]) -> Iterator[str]:
@@ -79,14 +84,10 @@ def remarks(cluster: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} on {node}: {reason}"
 
 
-def _at_work(shard: Mapping[str, Any]) -> int:
-    return len(set(shard["owners"]) & set(shard["ready"]))
-
-
-def _shard_colour(shard: Mapping[str, Any]) -> str | None:
-    if not shard["ready"]:
+def _shard_colour(at_work: int, wanted: int) -> str | None:
+    if not at_work:
         return "red"
-    return None if _at_work(shard) >= shard["replicas"] else "yellow"
+    return None if at_work >= wanted else "yellow"
 
 
 def _capabilities(capabilities: Mapping[str, bool | str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from repertory.cli_cluster_sheets import THERE
 from repertory.errors import RepertoryError
 from repertory.http.caller import Caller, CallFailed, path
 
@@ -15,8 +16,6 @@ from repertory.http.caller import Caller, CallFailed, path
 PATIENCE_SECONDS = 2.0
 # So many questions are under way at a time: those who score are not to feel that they are watched.
 AT_A_TIME = 8
-# Nodes in these states can be asked.
-THERE = frozenset({"up", "leaving"})
 
 
 @dataclass(frozen=True, slots=True)

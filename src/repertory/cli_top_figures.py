@@ -103,13 +103,13 @@ def headline(look: Look, before: Look | None) -> str:
 
 
 def node_sheet(look: Look) -> Sheet:
-    """Return the nodes, a line for each; one that cannot be asked has no faces and no process."""
-    header = ("node", "state", "role", "since", "software", "faces", "pid")
+    """Return the nodes, a line for each; of one that cannot be asked no process is known."""
+    header = ("node", "state", "role", "since", "software", "processes", "pid")
     rows, colours = [], []
     for member in look.cluster["members"]:
         status = look.statuses.get(member["node"], {})
         ready = bool(status.get("ready", True))
-        faces = dict.fromkeys(name.partition(":")[0] for name in status.get("faces", {}))
+        processes = {name.partition(":")[0] for name in status.get("faces", {})}
         rows.append(
             (
                 member["node"],
@@ -117,12 +117,12 @@ def node_sheet(look: Look) -> Sheet:
                 ", ".join(member["roles"]),
                 moment(member["since"]),
                 member["software"] or NOTHING,
-                ", ".join(faces) or NOTHING,
+                ", ".join(sorted(processes)) or NOTHING,
                 str(status.get("pid", NOTHING)),
             )
         )
         colours.append(COLOURS.get(member["state"]) if ready else "yellow")
-    return Sheet(header, rows, colours, _NUMBERS, spare=("software", "pid", "since", "faces"))
+    return Sheet(header, rows, colours, _NUMBERS, spare=("software", "pid", "since", "processes"))
 
 
 def serving_sheet(look: Look, before: Look | None) -> Sheet:

@@ -123,6 +123,14 @@ async def test_shards_of_the_own_node_are_told_and_no_others(reply_of: Ask) -> N
     assert found["repertory_shard_position"] == {("wine",): 20}
 
 
+async def test_what_other_nodes_serve_is_theirs_to_tell(reply_of: Ask) -> None:
+    idle = {"serving": False, "waiting": 0, "in_flight": 0}
+    data_types = {"wine": {**idle, "owned": True}, "beer": {**idle, "owned": False}}
+    found = await metrics_of(await reply_of(router_of(data_types=data_types), "/metrics"))
+    assert found["repertory_serving"] == {("wine",): 0}
+    assert ("beer",) not in found["repertory_batches_waiting"]
+
+
 async def test_batches_that_other_nodes_scored_are_counted(reply_of: Ask) -> None:
     found = await metrics_of(await reply_of(router_of(**TRAFFIC), "/metrics"))
     assert found["repertory_forwarded_batches_total"] == {("b",): 123, ("c",): 0}
