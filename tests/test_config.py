@@ -95,6 +95,7 @@ def test_without_further_keys_it_listens_on_loopback_only() -> None:
         ({"kafka": {"bootstrap_servers": "broker"}}, r"kafka\.bootstrap_servers: 'broker' is not"),
         ({"kafka": {"bootstrap_servers": "a:1, b"}}, r"'b' is not host:port"),
         ({"journal": {"kind": "kafka"}}, r"kind is kafka, but kafka\.bootstrap_servers is not"),
+        ({"snapshots": {"url": "s3://a/b"}}, r"snapshots\.url: .*; set journal\.kind to kafka"),
     ],
 )
 def test_an_error_names_file_key_and_value(sections: dict[str, Any], message: str) -> None:

@@ -360,6 +360,11 @@ class ClusterConfig(_Section):
             seen[topic] = use
         if self.journal.kind == "kafka" and not self.kafka.bootstrap_servers:
             raise ValueError("journal.kind is kafka, but kafka.bootstrap_servers is not set")
+        if self.snapshots.url is not None and self.journal.kind != "kafka":
+            raise ValueError(
+                "snapshots.url: positions of a node's own journal mean nothing to others; set"
+                " journal.kind to kafka"
+            )
         if self.decoy.topic is not None and not self.kafka.bootstrap_servers:
             raise ValueError("decoy.topic is set, but kafka.bootstrap_servers is not")
         return self
