@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 
 from repertory.actors.desk import Desk
 from repertory.actors.frames import Frame
@@ -22,6 +23,8 @@ from repertory.protos.door_pb2 import Envelope, Failure
 GATHER_SECONDS = 1.0
 MOST_KNOWN = 10_000
 
+log = structlog.get_logger(__name__)
+
 # Asks one node; the callable takes its reply.
 Asker = Callable[[Job], None]
 
@@ -33,7 +36,7 @@ class _Gathering:
     deadline: float
     waiting: set[str] = field(default_factory=set)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: list[bytes] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
     silent: dict[str, int] = field(default_factory=dict)  # node: unreachable since, epoch ms
 
 
@@ -77,10 +80,10 @@ class Gatherings:
             if kind == Envelope.ANSWER:
                 gathering.answers[node] = orjson.loads(payload)
                 self._remember(node, gathering.key, gathering.answers[node])
-            elif Failure.FromString(payload).code == FailureCode.UNAVAILABLE:
+            elif (failure := Failure.FromString(payload)).code == FailureCode.UNAVAILABLE:
                 gathering.silent[node] = epoch_ms()
             else:
-                gathering.failures.append(payload)
+                gathering.failures[node] = failure
             self._finish_if_complete(gathering)
 
         return Job(gathering.job.client, frame, gathering.deadline, taker=take)
@@ -98,14 +101,26 @@ class Gatherings:
         job = gathering.job
         parts = list(self._parts(gathering))
         if any(part.answer is not None for part in parts):
-            merged = merge(job.frame.envelope.subject, parts)
-            self._desk.pass_back(job, Envelope.ANSWER, orjson.dumps(merged))
+            self._merge(job, parts)
         elif gathering.failures:
-            self._desk.pass_back(job, Envelope.FAILURE, gathering.failures[0])
+            failure = next(iter(gathering.failures.values()))
+            self._desk.pass_back(job, Envelope.FAILURE, failure.SerializeToString())
         else:
             nodes = ", ".join(sorted(gathering.silent)) or "no node"
             why = f"{nodes} would know, and cannot be reached just now"
             self._desk.fail(job, FailureCode.UNAVAILABLE, why)
+
+    def _merge(self, job: Job, parts: list[Part]) -> None:
+        subject = job.frame.envelope.subject
+        try:
+            merged = orjson.dumps(merge(subject, parts))
+        except (KeyError, TypeError, ValueError) as error:  # of a node of another version
+            log.exception("answers of several nodes cannot be merged", subject=subject)
+            nodes = ", ".join(part.node for part in parts)
+            why = f"what {nodes} say does not go together: {type(error).__name__}: {error}"
+            self._desk.fail(job, FailureCode.INTERNAL, why)
+        else:
+            self._desk.pass_back(job, Envelope.ANSWER, merged)
 
     def _parts(self, gathering: _Gathering) -> list[Part]:
         now = epoch_ms()
@@ -114,4 +129,6 @@ class Gatherings:
         for node, since in sorted(gathering.silent.items()):
             answer, as_of = self._known.get((node, gathering.key), (None, since))
             parts.append(Part(node, answer, as_of, since))
+        for node, failure in gathering.failures.items():
+            parts.append(Part(node, None, now, error=failure.message))
         return parts
