@@ -12,6 +12,9 @@ from repertory.config import DataType
 
 Update = StageModel | ClearStage | SetPolicy
 
+# What is told of a model to routers, and not to people.
+_MERGING = frozenset({"position", "pid"})
+
 
 @dataclass(slots=True)
 class Staging:
@@ -176,9 +179,10 @@ class Shards:
         ]
 
     def models_json(self) -> list[dict[str, Any]]:
-        """Return the models that serve, by rank."""
+        """Return the models that serve, by rank, with what merging needs beside."""
         return [
             actor.status["model"]
+            | {key: actor.status[key] for key in _MERGING & actor.status.keys()}
             for name in self._data_types
             for actor in self._on_stage(name)
             if actor.serving
