@@ -56,7 +56,7 @@ def up(config_path: Path, node: str, broker: str | None) -> None:
         os.environ[SERVERS_VARIABLE] = configured or EMBEDDED_BROKER
     # The node's processes must not import what happens to lie in the folder it is started from.
     os.environ["PYTHONSAFEPATH"] = "1"
-    config = load_config(config_path)
+    config = load_config(config_path).of_node(node)
     set_up_logging(config.log_level)
     supervisor = Node(config, node, config_path, embedded_broker=embedded)
     _refuse_what_cannot_start(config, NodePaths(config, node), embedded=embedded)

@@ -398,7 +398,12 @@ class ClusterConfig(_Section):
         return len(self.nodes) > 1
 
     def of_node(self, name: str) -> Self:
-        """Return the configuration as this node has it: with the ports and addresses of its own."""
+        """Return the configuration as this node has it: with the ports and addresses of its own.
+
+        Raises ConfigError when there is no such node.
+        """
+        if name not in self.nodes:
+            raise ConfigError(f"no node {name!r} in cluster.yaml; there are: {', '.join(self.nodes)}")
         node = self.nodes[name]
         http = {"host": node.http_host, "port": node.http_port}
         given = {key: value for key, value in http.items() if value is not None}
