@@ -45,7 +45,7 @@ class SharedFiles:
 
     def names(self, folder: str) -> Sequence[str]:
         """Return the names of the files in a folder, sorted; none when it is not there."""
-        path = f"{self._root}/{folder}"
+        path = self.path(folder)
         with _errors_told(path):
             self._files.invalidate_cache(path)
             try:
@@ -63,14 +63,14 @@ class SharedFiles:
 
     def write(self, folder: str, name: str, pieces: Sequence[bytes]) -> str:
         """Put a whole file in its place and return its path; one of that name is replaced."""
-        path = f"{self._root}/{folder}/{name}"
+        path = self.path(f"{folder}/{name}")
         with _errors_told(path):
             if self._local:
                 _write_local(Path(self._root) / folder, name, pieces)
             elif self._atomic:
                 self._files.pipe_file(path, b"".join(pieces))
             else:
-                self._write_then_move(f"{self._root}/{folder}", name, pieces)
+                self._write_then_move(self.path(folder), name, pieces)
         return path
 
     def move(self, name: str, to: str) -> None:
@@ -92,9 +92,24 @@ class SharedFiles:
                     if modified.timestamp() < time.time() - UNFINISHED_SECONDS:
                         self.remove(f"{folder}/{name}")
 
+    def probe(self) -> None:
+        """Raise JournalError unless files can be written, listed, read and removed here.
+
+        A folder of the local machine that is not there yet is created.
+        """
+        name = _unfinished()
+        self.write("", name, [b"probe"])
+        try:
+            if self.read(name) != b"probe" or name not in self.names(""):
+                raise JournalError(f"{self.path(name)}: what was written cannot be read or listed")
+        except FileNotFoundError as error:
+            raise JournalError(f"{self.path(name)}: what was written is not there") from error
+        finally:
+            self.remove(name)
+
     def path(self, name: str) -> str:
         """Return where a file is, for people to read."""
-        return f"{self._root}/{name}"
+        return f"{self._root}/{name.strip('/')}".rstrip("/")
 
     def _write_then_move(self, folder: str, name: str, pieces: Sequence[bytes]) -> None:
         unfinished = f"{folder}/{_unfinished()}"

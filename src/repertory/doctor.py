@@ -11,6 +11,7 @@ from pathlib import Path
 
 from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config, split_feature
 from repertory.doctor_cluster import examine_cluster
+from repertory.doctor_snapshots import examine_snapshots
 from repertory.errors import ConfigError
 from repertory.finding import Finding, port_fault
 
@@ -40,6 +41,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
     if config.http.enabled and not running:
         yield _port("http.port", config.http.host, config.http.port)
     yield from examine_cluster(config, config_path, running)
+    yield from examine_snapshots(config.snapshots.url)
     yield _broker(config)
 
 
