@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from repertory.config import Kafka
 from repertory.journal.clock import epoch_ms
+from repertory.streams.claims import Claim
 from repertory.streams.outgoing import Outgoing, Output
 from repertory.streams.results import Scored
 from repertory.streams.sink import (
@@ -17,6 +18,7 @@ from repertory.streams.sink import (
     DeliveryFailed,
     count_written,
     ends,
+    floors_of,
     latencies_ms,
     produce,
     producer_properties,
@@ -27,6 +29,9 @@ from repertory.streams.topics import Topic
 # How often acknowledgements are looked for while some are due. Not on a thread of its own: each
 # of them would have to wait for this one's lock.
 POLL_SECONDS = 0.002
+
+
+Secure = Callable[[Collection[Claim]], Awaitable[None]]
 
 
 class _Flight:
@@ -52,7 +57,8 @@ class AcknowledgedSink:
     """The producer of at-least-once streams. Idempotent, acknowledged by all replicas.
 
     What was written together is finished together in its claims, in the order of writing;
-    `acknowledged` is called then. The producer waits for brokers that are away for as long as it
+    `acknowledged` is called then. `secure` returns when the brokers have the floors of claims; None
+    if these are of no use to anybody. The producer waits for brokers that are away for as long as it
     takes.
     """
 
@@ -62,8 +68,10 @@ class AcknowledgedSink:
         topics: Mapping[str, Topic],
         telemetry: StreamTelemetry,
         *,
+        secure: Secure | None,
         acknowledged: Callable[[], None],
     ) -> None:
+        self._secure = secure
         self._output = Output(kafka, topics)
         self._telemetry = telemetry
         self._acknowledged = acknowledged
@@ -81,9 +89,20 @@ class AcknowledgedSink:
     async def begin(self) -> None:
         """Get ready: there is nothing to be done."""
 
-    async def room(self) -> None:
-        """Wait until not too much is outstanding."""
+    async def ready_for(self, pieces: Sequence[Scored]) -> None:
+        """Wait until not too much is outstanding, and the brokers have the floors of these.
+
+        A result is seen as soon as it is written. Should this face vanish then, its successor
+        writes what was not committed once more, and must not do so by an older model.
+        """
         await self._room.wait()
+        if self._secure is None:
+            return
+        higher = floors_of(pieces)
+        for claim, floors in higher.items():
+            for data_type, position in floors.items():
+                claim.raise_floor(data_type, position)
+        await self._secure(higher)
 
     def write(self, stream: str, pieces: Sequence[Scored]) -> None:
         """Write a message for each record, but those whose partition is lost meanwhile."""

@@ -3,7 +3,7 @@
 Pure bookkeeping: nothing here talks to a broker.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 Place = tuple[str, int]  # topic and partition
 
@@ -25,6 +25,13 @@ class Claim:
         """The position that the broker was last heard to have stored for this claim."""
         self.released = False
         """Whether the partition is lost: results of its records are not written any more."""
+        self.ready = True
+        """Whether records may be read; else it is yet to be asked how far its last owner came."""
+        self.floors: Mapping[str, int] = {}
+        """By data type, the highest journal position of models that scored what was written."""
+        self.noted: Mapping[str, int] = {}
+        """The floors that the broker was last heard to have stored for this partition."""
+        self._start: int | None = None
         self._open = 0
 
     @property
@@ -37,9 +44,29 @@ class Claim:
         """Whether nothing is under way."""
         return self._open == 0
 
-    def take(self, count: int = 1) -> None:
-        """Note that so many more records are in hand."""
+    @property
+    def uncommitted(self) -> int | None:
+        """The offset to commit, when the broker does not have it, or not with these floors."""
+        if self.floors != self.noted:
+            return self._start if self.position is None else self.position
+        return None if self.position == self.committed else self.position
+
+    def take(self, count: int = 1, *, first: int | None = None) -> None:
+        """Note that so many more records are in hand; `first` is the offset of the first of them."""
+        if self._start is None:
+            self._start = first
         self._open += count
+
+    def inherit(self, floors: Mapping[str, int]) -> None:
+        """Begin with the floors that the last owner of the partition left."""
+        self.noted = floors
+        self.floors = {**floors, **self.floors}
+        self.ready = True
+
+    def raise_floor(self, data_type: str, position: int) -> None:
+        """Note that models of a journal position score records of this claim."""
+        if position > self.floors.get(data_type, 0):
+            self.floors = {**self.floors, data_type: position}
 
     def finish(self, position: int, count: int) -> None:
         """Note that the brokers have what `count` records, the last ones before `position`, came to."""
@@ -64,10 +91,11 @@ class Claims:
         """Return the claim on a partition; None when it is not assigned."""
         return self._claims.get(place)
 
-    def add(self, places: Iterable[Place]) -> None:
+    def add(self, places: Iterable[Place], *, ready: bool = True) -> None:
         """Claim partitions that were assigned."""
         for place in places:
-            self._claims[place] = Claim(*place)
+            claim = self._claims[place] = Claim(*place)
+            claim.ready = ready
 
     def only(self, places: Iterable[Place]) -> list[Claim]:
         """Return the claims on those of `places` that are claimed."""
@@ -80,9 +108,9 @@ class Claims:
                 claim.released = True
 
     def uncommitted(self) -> list[tuple[Claim, int]]:
-        """Return the claims whose position is not what the broker has, with that position."""
+        """Return the claims of which the broker does not have all, with the offset to commit."""
         return [
             (claim, position)
             for claim in self._claims.values()
-            if (position := claim.position) is not None and position != claim.committed
+            if (position := claim.uncommitted) is not None
         ]

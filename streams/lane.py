@@ -110,7 +110,7 @@ class Lane:
     async def _write(self) -> None:
         while True:
             pieces = await (await self._sent.get())
-            await self._sink.room()
+            await self._sink.ready_for(pieces)
             self._sink.write(self.stream, pieces)
             self.in_flight -= 1
             self._changed.set()

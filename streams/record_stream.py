@@ -23,7 +23,8 @@ from repertory.streams.lane import Lane
 from repertory.streams.lanes import Lanes, record_topics
 from repertory.streams.record import Record
 from repertory.streams.sinks import Sinks
-from repertory.streams.source import Source
+from repertory.streams.source import Source, instance_id
+from repertory.streams.takeover import Takeover
 from repertory.streams.telemetry import StreamTelemetry
 from repertory.streams.topics import Topic
 from repertory.streams.transactional_sink import TransactionalSink
@@ -63,11 +64,11 @@ class RecordStream:
         self._paused: dict[Lane, float] = {}  # since when, monotonic seconds
         self._draining = False
         self.telemetry = StreamTelemetry()
-        instance = f"{config.kafka.group_id}-{node}"
         self._source = Source(
             config.kafka,
             record_topics(config),
-            instance=instance,
+            node=node,
+            shared=config.is_cluster,
             claims=self._claims,
             revoked=self._revoked,
         )
@@ -75,11 +76,14 @@ class RecordStream:
         sinks = Sinks(
             {
                 "at-least-once": lambda: AcknowledgedSink(
-                    *outputs, acknowledged=self._acknowledged.set
+                    *outputs,
+                    secure=self._source.commits.secure if config.is_cluster else None,
+                    acknowledged=self._acknowledged.set,
                 ),
                 "exactly-once": lambda: TransactionalSink(
                     *outputs,
-                    transactional_id=f"{instance}-streams",
+                    instance=instance_id(config.kafka.group_id, node),
+                    node=node if config.is_cluster else None,
                     group_metadata=self._source.group_metadata,
                     acknowledged=self._acknowledged.set,
                 ),
@@ -87,6 +91,18 @@ class RecordStream:
         )
         self._lanes = Lanes(config, client, sinks, self.telemetry)
         self._sinks = sinks.made
+        self._takeover = (
+            Takeover(
+                config.kafka,
+                self._source,
+                self._claims,
+                node=node,
+                transactional=any(isinstance(each, TransactionalSink) for each in self._sinks),
+                inherited=client.raise_floor,
+            )
+            if config.is_cluster
+            else None
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what is in flight and commit it.
@@ -104,12 +120,16 @@ class RecordStream:
                 background = [tasks.create_task(lane.run()) for lane in self._lanes]
                 background += [tasks.create_task(sink.run()) for sink in self._sinks]
                 background.append(tasks.create_task(self._commit()))
+                if self._takeover is not None:
+                    background.append(tasks.create_task(self._takeover.run()))
                 await self._read(stop)
                 self._done(Step.STOP_TAKING)
                 await self._drain()
                 self._done(Step.FINISH)
                 for task in background:
                     task.cancel()
+            if self._takeover is not None:
+                await self._takeover.close()
             await self._source.close()
             self._done(Step.COMMIT)
         finally:
@@ -163,7 +183,7 @@ class RecordStream:
     async def _commit(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
-            self._source.commit()
+            await self._source.commits.commit()
 
     # --- records in
 
@@ -182,7 +202,7 @@ class RecordStream:
             claim = self._claims.get(place)
             if claim is not None:  # else it was given up in this very read
                 records = [_record(claim, message, now) for message in stretch]
-                claim.take(len(records))
+                claim.take(len(records), first=records[0].offset)
                 by_lane[self._lanes.of_topic[claim.topic]] += records
         for lane, several in by_lane.items():
             self.telemetry.received(lane.stream, len(several))
@@ -218,15 +238,13 @@ class RecordStream:
 
     # --- partitions going, and the end
 
-    async def _revoked(self, places: list[Place]) -> list[tuple[Place, int]]:
+    async def _revoked(self, places: list[Place]) -> list[tuple[Claim, int]]:
         claims = self._claims.only(places)
         self._discard(claims)
         if not self._draining:
             await self._settle(claims, REVOKE_SECONDS)
         positions = [
-            (claim.place, claim.position)
-            for claim in claims
-            if claim.position is not None and claim.position != claim.committed
+            (claim, position) for claim in claims if (position := claim.uncommitted) is not None
         ]
         self._claims.release(places)
         return positions

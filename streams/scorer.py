@@ -126,6 +126,8 @@ class Scorer:
         if any(each.code is FailureCode.DEADLINE_EXCEEDED for each in columns.failures.values()):
             # A policy's slots answered for the other records of the batch in time.
             raise DeadlineExceeded("no model on stage answered for some records in time")
+        if columns.position:
+            self._client.raise_floor({self._data_type: columns.position})
         now = epoch_ms()
         decode, score = columns.decode_seconds, columns.score_seconds
         waited = max(0.0, (now - records[0].received_ms) / 1000 - decode - score)

@@ -1,5 +1,6 @@
 """Results and dead letters out: what both guarantees have in common."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -36,8 +37,11 @@ class Sink(Protocol):
     async def begin(self) -> None:
         """Get ready; to be called before the first record is read."""
 
-    async def room(self) -> None:
-        """Wait until not too much is outstanding. Memory is bounded if this precedes each write."""
+    async def ready_for(self, pieces: Sequence[Scored]) -> None:
+        """Wait until `pieces` may be written; to be awaited before each write.
+
+        Memory is bounded thus, and no result can be read whose floor the brokers do not have.
+        """
 
     def write(self, stream: str, pieces: Sequence[Scored]) -> None:
         """Write a message for each record, but those whose partition is lost meanwhile."""
@@ -91,6 +95,18 @@ def ends(messages: Collection[Outgoing]) -> dict[Claim, tuple[int, int]]:
         _, count = found.get(claim, (0, 0))
         found[claim] = records[-1].offset + 1, count + len(records)
     return found
+
+
+def floors_of(pieces: Sequence[Scored]) -> dict[Claim, dict[str, int]]:
+    """Return the journal positions of the models that scored records of each claim, by data type."""
+    floors: defaultdict[Claim, dict[str, int]] = defaultdict(dict)
+    for piece in pieces:
+        if piece.columns is None or not piece.columns.position:
+            continue
+        for claim in set(map(_claim, piece.records)):
+            known = floors[claim].get(piece.data_type, 0)
+            floors[claim][piece.data_type] = max(known, piece.columns.position)
+    return floors
 
 
 def count_written(telemetry: StreamTelemetry, pieces: Sequence[Scored]) -> None:

@@ -14,24 +14,30 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from repertory.config import Kafka
 from repertory.errors import RepertoryError
 from repertory.streams.causes import cause_of
-from repertory.streams.claims import Claims, Place
+from repertory.streams.claims import Claim, Claims, Place
+from repertory.streams.commits import Commits
 
 READ_AT_MOST = 1000
 # How long one read waits for a record: commands to the consumer wait for its end.
 READ_SECONDS = 0.05
 # A process that died is back in a second or two and takes its partitions up again at once, since
-# it comes with the same instance id; this is for one that does not come back.
+# it comes with the same instance id; this is for one that does not come back. Brokers allow no less
+# (group.min.session.timeout.ms).
 SESSION_MS = 6000
+# How soon a member hears that others came or went, in each of the two rounds of a rebalance.
+HEARTBEAT_MS = 500
 # A consumer is in trouble that has had no connection, or no place in its group, for this long. A
 # connection that is made anew takes a moment; a rebalance waits for all members.
 CONNECT_SECONDS = 5.0
 JOIN_SECONDS = 15.0
 # What the brokers' answers are waited for when partitions are given up.
 REVOKE_SECONDS = 3.0
+# How long it may take to give everything up when this node is not to come back soon.
+LEAVE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
-Revoked = Callable[[list[Place]], Coroutine[Any, Any, list[tuple[Place, int]]]]
+Revoked = Callable[[list[Place]], Coroutine[Any, Any, list[tuple[Claim, int]]]]
 
 
 class SourceFailed(RepertoryError):
@@ -43,6 +49,9 @@ class Source:
 
     `claims` has what is assigned. Before partitions are given up, `revoked` is awaited; what it
     returns is committed.
+
+    Where the group is `shared` with other nodes, what is assigned is not read before somebody has
+    made its claim ready, and this one leaves the group when it is closed.
     """
 
     def __init__(
@@ -50,16 +59,17 @@ class Source:
         kafka: Kafka,
         topics: Collection[str],
         *,
-        instance: str,
+        node: str,
+        shared: bool,
         claims: Claims,
         revoked: Revoked,
     ) -> None:
         self._claims = claims
+        self._shared = shared
         self._revoked = revoked
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="consumer")
         self._paused: set[Place] = set()
-        self._committing = False
         self._ends: dict[Place, tuple[int, int]] = {}  # end of the log, and what is committed
         self._unread: set[Place] = set()
         self._group, self._servers = kafka.group_id, kafka.bootstrap_servers
@@ -71,18 +81,21 @@ class Source:
         self._complained: set[int] = set()
         self._fatal: str | None = None
         self.rebalances = 0
+        instance = instance_id(kafka.group_id, node)
         properties = consumer_properties(kafka, kafka.group_id, instance) | {
             "statistics.interval.ms": 1000,
             "stats_cb": self._statistics,
             "error_cb": self._error,
-            "on_commit": self._on_commit,
         }
         self._topics = list(topics)
-        self._consumer = Consumer(properties)
+        self.consumer = Consumer(properties)
+        self.commits = Commits(self.consumer, claims, node=node if shared else None)
+        self.assigned = asyncio.Event()
+        """Set whenever there are claims that are not ready."""
 
     def subscribe(self) -> None:
         """Join the group; partitions are assigned while `read` is called."""
-        self._consumer.subscribe(
+        self.consumer.subscribe(
             self._topics,
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
@@ -91,16 +104,17 @@ class Source:
 
     def group_metadata(self) -> Any:
         """Return what this consumer is in its group, for a transaction. Any thread; may block."""
-        return self._consumer.consumer_group_metadata()
+        return self.consumer.consumer_group_metadata()
 
     async def read(self) -> list[Message]:
         """Return the records that are there, waiting a moment for the first. May return none."""
         return await self._loop.run_in_executor(self._thread, self._read)
 
     async def pause(self, places: Collection[Place]) -> None:
-        """Have `places` paused, and all others flow."""
+        """Have `places` paused, and all others flow but those that are not ready."""
         claimed = {claim.place for claim in self._claims}
-        wanted = set(places) & claimed
+        waiting = {claim.place for claim in self._claims if not claim.ready}
+        wanted = (set(places) & claimed) | waiting
         if wanted == self._paused:
             return
         to_pause, to_resume = wanted - self._paused, (self._paused - wanted) & claimed
@@ -108,24 +122,11 @@ class Source:
 
         def change() -> None:
             with contextlib.suppress(KafkaException):  # lost meanwhile
-                self._consumer.pause(_partitions(to_pause))
+                self.consumer.pause(_partitions(to_pause))
             with contextlib.suppress(KafkaException):
-                self._consumer.resume(_partitions(to_resume))
+                self.consumer.resume(_partitions(to_resume))
 
         await self._loop.run_in_executor(self._thread, change)
-
-    def commit(self) -> None:
-        """Begin to commit the positions of all claims, unless a commit is under way. No wait."""
-        waiting = self._claims.uncommitted()
-        if self._committing or not waiting:
-            return
-        offsets = [TopicPartition(*claim.place, position) for claim, position in waiting]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            log.warning("a commit could not be begun", why=str(error))
-        else:
-            self._committing = True
 
     def trouble(self) -> str | None:
         """Return what keeps the consumer from its work; None when nothing does, for long."""
@@ -158,8 +159,9 @@ class Source:
 
     async def close(self) -> None:
         """Give everything up, which commits what is done, and end."""
+        await self.commits.close()
         try:
-            await self._loop.run_in_executor(self._thread, self._consumer.close)
+            await self._loop.run_in_executor(self._thread, self._close)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -167,12 +169,12 @@ class Source:
 
     def _read(self) -> list[Message]:
         # consume() with a timeout would wait for all the messages it may return.
-        first = self._consumer.poll(READ_SECONDS)
+        first = self.consumer.poll(READ_SECONDS)
         if self._fatal is not None:
             raise SourceFailed(self._fatal)
         if first is None:
             return []
-        messages = [first, *self._consumer.consume(READ_AT_MOST - 1, 0)]
+        messages = [first, *self.consumer.consume(READ_AT_MOST - 1, 0)]
         return [message for message in messages if self._is_record(message)]
 
     def _is_record(self, message: Message) -> bool:
@@ -181,7 +183,20 @@ class Source:
             self._error(error)
         return error is None
 
-    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _close(self) -> None:
+        if self._shared:
+            # A static member does not leave when it is closed: its place is kept until its session
+            # has ended, and the others would have to wait for that. It leaves when it unsubscribes.
+            self.consumer.unsubscribe()
+            deadline = time.monotonic() + LEAVE_SECONDS
+            while self.consumer.memberid() and time.monotonic() < deadline:
+                self.consumer.poll(LEAVE_SECONDS / 50)
+        self.consumer.close()
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._shared:
+            consumer.incremental_assign(partitions)
+            consumer.pause(partitions)
         self._loop.call_soon_threadsafe(self._assigned, _places(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -194,9 +209,7 @@ class Source:
             positions = []
         if positions:
             try:
-                offsets = [
-                    TopicPartition(topic, partition, at) for (topic, partition), at in positions
-                ]
+                offsets = [self.commits.offset(claim, at) for claim, at in positions]
                 consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:
                 log.warning("not committed; the records are read again", why=str(error))
@@ -211,13 +224,6 @@ class Source:
         with contextlib.suppress(KafkaException):
             consumer.resume(partitions)
         self._loop.call_soon_threadsafe(self._released, _places(partitions))
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        stored = [] if error is not None else [p for p in partitions if p.error is None]
-        offsets = {(p.topic, p.partition): p.offset for p in stored}
-        if error is not None:
-            log.warning("a commit failed and is tried again", why=error.str())
-        self._loop.call_soon_threadsafe(self._committed, offsets)
 
     def _error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
@@ -258,7 +264,10 @@ class Source:
 
     def _assigned(self, places: list[Place]) -> None:
         self.rebalances += 1
-        self._claims.add(places)
+        self._claims.add(places, ready=not self._shared)
+        if self._shared:
+            self._paused.update(places)
+            self.assigned.set()
         if places:
             log.info("partitions are assigned", partitions=places)
 
@@ -268,18 +277,12 @@ class Source:
         self._paused.difference_update(places)
         log.info("partitions are given up", partitions=places)
 
-    def _committed(self, offsets: dict[Place, int]) -> None:
-        self._committing = False
-        for place, offset in offsets.items():
-            if (claim := self._claims.get(place)) is not None:
-                claim.committed = offset
-
 
 def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, Any]:
     """Return the properties of a consumer that commits itself, and is a static group member."""
     return {
         "session.timeout.ms": SESSION_MS,
-        "heartbeat.interval.ms": SESSION_MS // 4,
+        "heartbeat.interval.ms": HEARTBEAT_MS,
         # Under load the brokers answer when there is enough, and not for each few records: at tens
         # of thousands a second that halves their work, and the latency. The price is 10 ms, at most,
         # while there is little. (A resumed partition waits for the request under way, too.)
@@ -301,6 +304,11 @@ def consumer_properties(kafka: Kafka, group: str, instance: str) -> dict[str, An
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
     }
+
+
+def instance_id(group: str, node: str) -> str:
+    """Return what a node's consumer is called in its group: the same after each restart."""
+    return f"{group}-{node}"
 
 
 def is_fatal(error: KafkaError) -> bool:

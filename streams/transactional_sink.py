@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import TopicPartition
 
 from repertory.config import Kafka
 from repertory.journal.clock import epoch_ms
+from repertory.streams.claims import Claim
+from repertory.streams.commits import offset
 from repertory.streams.outgoing import Outgoing, Output
 from repertory.streams.results import Scored
 from repertory.streams.sink import (
@@ -32,6 +33,7 @@ from repertory.streams.sink import (
     MOST_OUTSTANDING_BYTES,
     count_written,
     ends,
+    floors_of,
     latencies_ms,
     producer_properties,
 )
@@ -57,12 +59,26 @@ class _Round:
     """What goes into one transaction."""
 
     by_stream: dict[str, list[Outgoing]] = field(default_factory=dict)
+    floors: dict[Claim, dict[str, int]] = field(default_factory=dict)
     size: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def add(self, stream: str, messages: Sequence[Outgoing]) -> None:
         self.by_stream.setdefault(stream, []).extend(messages)
         self.size += sum(len(message.value or b"") for message in messages)
+
+    def raise_floors(self, floors: Mapping[Claim, Mapping[str, int]]) -> None:
+        for claim, positions in floors.items():
+            own = self.floors.setdefault(claim, {})
+            for data_type, position in positions.items():
+                own[data_type] = max(own.get(data_type, 0), position)
+
+    def floors_after(self, claim: Claim) -> dict[str, int]:
+        """Return the floors of a claim when this is committed."""
+        own = self.floors.get(claim, {})
+        return {
+            name: max(claim.floors.get(name, 0), own.get(name, 0)) for name in {*claim.floors, *own}
+        }
 
     def messages(self) -> list[Outgoing]:
         return [message for several in self.by_stream.values() for message in several]
@@ -75,6 +91,7 @@ class _Round:
 class TransactionalSink:
     """The producers of exactly-once streams, which take turns; only one is at work at a time.
 
+    `instance` names the consumer; `node` signs the notes beside offsets, unless it is None.
     `group_metadata` returns what the consumer is in its group; it may block. The records of a
     round are finished in their claims when it is committed; `acknowledged` is called then.
     """
@@ -85,12 +102,14 @@ class TransactionalSink:
         topics: Mapping[str, Topic],
         telemetry: StreamTelemetry,
         *,
-        transactional_id: str,
+        instance: str,
+        node: str | None,
         group_metadata: Callable[[], Any],
         acknowledged: Callable[[], None],
     ) -> None:
         self._output = Output(kafka, topics)
         self._telemetry = telemetry
+        self._node = node
         self._group_metadata = group_metadata
         self._acknowledged = acknowledged
         properties = producer_properties(kafka, topics) | {
@@ -100,10 +119,8 @@ class TransactionalSink:
         }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
         self._transactors = [
-            Transactor(
-                properties | {"transactional.id": f"{transactional_id}-{number}"}, self._thread
-            )
-            for number in range(PRODUCERS)
+            Transactor(properties | {"transactional.id": each}, self._thread)
+            for each in transactional_ids(instance)
         ]
         self._turns = itertools.cycle(self._transactors)
         self._next = _Round()
@@ -118,8 +135,8 @@ class TransactionalSink:
         for transactor in self._transactors:
             await transactor.take_over()
 
-    async def room(self) -> None:
-        """Wait until not too much is outstanding."""
+    async def ready_for(self, pieces: Sequence[Scored]) -> None:
+        """Wait until not too much is outstanding; floors are committed with the results."""
         await self._room.wait()
 
     def write(self, stream: str, pieces: Sequence[Scored]) -> None:
@@ -128,6 +145,7 @@ class TransactionalSink:
         count_written(self._telemetry, pieces)
         before = self._next.size
         self._next.add(stream, messages)
+        self._next.raise_floors(floors_of(pieces))
         self.outstanding += len(messages)
         self._bytes += self._next.size - before
         if self.outstanding >= MOST_OUTSTANDING or self._bytes >= MOST_OUTSTANDING_BYTES:
@@ -179,6 +197,7 @@ class TransactionalSink:
         for claim, (position, count) in ends(messages).items():
             claim.finish(position, count)
             claim.committed = position
+            claim.floors = claim.noted = due.floors_after(claim)
         if messages:
             self._telemetry.transaction(committed=True, seconds=seconds)
         now, produce = epoch_ms(), time.monotonic() - due.since
@@ -194,7 +213,12 @@ class TransactionalSink:
         due.drop_released()
         messages = due.messages()
         offsets = [
-            TopicPartition(*claim.place, position)
+            offset(claim, position, node=self._node, floors=due.floors_after(claim))
             for claim, (position, _) in ends(messages).items()
         ]
         await transactor.commit(messages, offsets, metadata)
+
+
+def transactional_ids(instance: str) -> list[str]:
+    """Return the ids of the transactional producers of a face, by its consumer's instance id."""
+    return [f"{instance}-streams-{number}" for number in range(PRODUCERS)]

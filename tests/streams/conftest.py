@@ -100,6 +100,7 @@ class World:
     prefix: str
     folder: Path
     delivery: str = "at-least-once"
+    nodes: tuple[str, ...] = ("a",)
     faces: list[Face] = field(default_factory=list)
     _watcher: Consumer | None = None
 
@@ -114,7 +115,13 @@ class World:
         path = self.folder / "faces.yaml"
         if not path.exists():
             document = yaml.safe_load(self.node.config_path.read_text())
-            document["nodes"] = {"a": {}, "b": {}}
+            document["nodes"] = {
+                name: {"door_port": number, "admin_port": 100 + number}
+                for number, name in enumerate(self.nodes, start=1)
+            }
+            if len(self.nodes) > 1:
+                document["cluster"] = {"secret": "of-tests-and-of-no-use"}
+                document["journal"] = {"kind": "kafka"}
             document["kafka"] = {
                 "bootstrap_servers": self.broker.bootstrap_servers,
                 "group_id": self.prefix,
@@ -125,6 +132,8 @@ class World:
             }
             for name, data_type in document["data_types"].items():
                 data_type["topics"] = [f"{self.prefix}-{name}"]
+            if len(self.nodes) > 1:  # so that each of them has wines
+                document["data_types"]["late"]["topics"] = []
             path.write_text(yaml.safe_dump(document))
         return path
 
@@ -135,14 +144,22 @@ class World:
     def start_face(self, node: str = "a") -> Face:
         """Start a face."""
         # All faces meet at the door of the one node.
-        paths = NodePaths(self.config, node)
+        path = self.config_path if node in self.nodes else self._alone(node)
+        paths = NodePaths(load_config(path), node)
         if not paths.router_door.exists():
             paths.create()
             paths.router_door.unlink(missing_ok=True)
             paths.router_door.symlink_to(self.node.paths.router_door)
-        face = Face(self.config_path, node, self.folder / f"face-{node}.log").start()
+        face = Face(path, node, self.folder / f"face-{node}.log").start()
         self.faces.append(face)
         return face
+
+    def _alone(self, node: str) -> Path:
+        """Return the configuration of a node that knows of no other, and of the same topics."""
+        path = self.folder / f"face-{node}.yaml"
+        document = yaml.safe_load(self.config_path.read_text())
+        path.write_text(yaml.safe_dump(document | {"nodes": {node: {}}}))
+        return path
 
     def create_topics(self, *names: str, **config: str) -> None:
         """Create topics of four partitions; without names, those of the records."""
@@ -204,7 +221,8 @@ class World:
             face.kill()
         if self._watcher is not None:
             self._watcher.close()
-        shutil.rmtree(NodePaths(self.config, "b").run, ignore_errors=True)
+        for name in {face.node for face in self.faces} - {"a"}:
+            shutil.rmtree(NodePaths(self.config, name).run, ignore_errors=True)
 
     def wait_consumed(self, name: str = "wine", timeout: float = 30) -> None:
         """Wait until the group has committed all of a topic."""

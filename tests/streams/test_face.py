@@ -221,6 +221,7 @@ def test_records_wait_for_their_first_model_and_hold_up_no_other_type(
 def test_a_second_face_takes_its_share_and_nothing_is_lost_or_out_of_order(
     world_of_both: World,
 ) -> None:
+    world_of_both.nodes = ("a", "b")
     world_of_both.create_topics()
     first = world_of_both.start_face("a")
     world_of_both.produce("wine", wines(4000))
