@@ -131,6 +131,12 @@ class RouterActor(DoorActor):
             for stage in self._core.unacknowledged():
                 self._tell(stage.shard, stage.message)
 
+    def stop(self) -> None:
+        """Free what is held."""
+        if self._links is not None:
+            self._links.close()
+        super().stop()
+
     def settle(self) -> None:
         """Carry out what RouterCore decided."""
         if self._core is None:
