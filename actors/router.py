@@ -5,6 +5,7 @@ RouterCore decides.
 """
 
 import contextlib
+import os
 import time
 import uuid
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from repertory.protos.door_pb2 import Envelope, Hello
 
 # A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
 START_SECONDS = 20.0
+# A process that starts needs a core for half a second. More than there are cores at a time only
+# make each other late, and none of them serves before the last one does.
+STARTING_AT_ONCE = max(2, os.cpu_count() or 1)
 # An actor that dies again and again is started again after this long, then twice as long, …
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
 # One that served for this long has earned a prompt restart.
@@ -195,13 +199,19 @@ class RouterActor(DoorActor):
             actor.peer = peer
             hello = Hello(protocol=PROTOCOL_VERSION, role="router", name=self._node)
             self.hub.send(peer, Envelope(kind=Envelope.HELLO), hello.SerializeToString())
-        elif now > actor.not_before and (not actor.created or now - actor.created > START_SECONDS):
+        elif now > actor.not_before and self._may_start(actor, now):
             actor.created = now
             kind = PolicyActor if actor.shard.is_policy else ModelServingActor
             actor.child = self.createActor(kind)
             assert self._config is not None
             self.send(actor.child, StartServing(self._config, self._node, actor.shard))
             log.info("an actor is started", shard=str(actor.shard))
+
+    def _may_start(self, actor: _Actor, now: float) -> bool:
+        if actor.created:
+            return now - actor.created > START_SECONDS
+        starting = sum(1 for each in self._actors.values() if each.created and not each.up_since)
+        return starting < STARTING_AT_ONCE
 
     def _door(self, shard: Shard) -> Path:
         assert self._paths is not None
