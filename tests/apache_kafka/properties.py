@@ -3,13 +3,13 @@
 from pathlib import Path
 
 
-def server_properties(port: int, controller_port: int, folder: Path) -> dict[str, str]:
-    """Return the server.properties of a node that is broker and controller, on the loopback."""
+def server_properties(host: str, port: int, controller_port: int, folder: Path) -> dict[str, str]:
+    """Return the server.properties of a node that is broker, at `host`, and controller."""
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
         "inter.broker.listener.name": "PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",

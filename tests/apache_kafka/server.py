@@ -42,8 +42,8 @@ class ApacheKafka:
 
     The same interface as BrokerProcess: what was acknowledged is there again after `kill` and
     `start`, or `restart`, on the same port. Without a `data_dir` the data is in a temporary
-    folder, which `stop` removes. It listens on the loopback only. All methods block; not for use
-    by several threads. Starting takes 3 s, 2 s again with data, and 5 s after `kill`, until the
+    folder, which `stop` removes. It listens on `host` only. All methods block; not for use by
+    several threads. Starting takes 3 s, 2 s again with data, and 5 s after `kill`, until the
     controller takes the former broker for dead.
 
     `settings` are added to server.properties. `jvm_options` come after our own, so that theirs
@@ -54,13 +54,14 @@ class ApacheKafka:
         self,
         *,
         data_dir: Path | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         settings: Mapping[str, str] | None = None,
         heap_mb: int = 512,
         jvm_options: Sequence[str] = FAST_START,
         ready_seconds: float = 60.0,
     ) -> None:
-        self.host = "127.0.0.1"
+        self.host = host
         self.port = port
         self._fixed = port != 0
         self._data_dir = data_dir
@@ -124,7 +125,7 @@ class ApacheKafka:
         if not self._fixed:
             self.port = _free_port()
         properties = self.data_dir / "server.properties"
-        settings = server_properties(self.port, _free_port(), self.data_dir) | self._settings
+        settings = server_properties(self.host, self.port, _free_port(), self.data_dir) | self._settings
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not (Path(settings["log.dirs"]) / "meta.properties").exists():
             self._format(properties)
