@@ -23,6 +23,7 @@ from repertory.actors.wire import (
     KEY_VARIABLE,
     actor_system,
     convention_updates,
+    update_capability,
 )
 from repertory.config import ClusterConfig, NodePaths
 
@@ -90,12 +91,7 @@ class ActorHost:
         if system is None:
             return  # it starts with the new leader
 
-        def move() -> None:
-            # Of its own, so that one that hangs does not keep the others from being called.
-            with system.private() as context:
-                context.updateCapability(ADDRESS, leader)
-
-        await self._call(move)
+        await self._call(lambda: update_capability(system, ADDRESS, leader))
 
     async def _call(self, function: Callable[[], T]) -> T:
         called: Future[T] = Future()

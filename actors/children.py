@@ -60,13 +60,7 @@ class Child:
 
     async def terminate(self) -> None:
         """Ask it to end (SIGTERM), and start it no more. Idempotent."""
-        if self._runner is None:
-            return
-        self._runner.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._runner
-        self._runner = None
-        if self._process is not None:
+        if await self._release() and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
 
@@ -84,22 +78,27 @@ class Child:
             await asyncio.wait_for(self._process.wait(), grace)
         except TimeoutError:
             log.warning("it did not end in time and is killed", process=self.name)
-            self._signal_all(signal.SIGKILL)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once, and start it no more. Idempotent."""
+        await self._release()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                if self._process.returncode is None:
+                    os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
         self._forget()
 
-    def kill(self) -> None:
-        """End it at once, and start it no more. Idempotent."""
-        if self._runner is not None:
-            self._runner.cancel()
-        self._runner = None
-        self._signal_all(signal.SIGKILL)
-        self._forget()
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+    async def _release(self) -> bool:
+        """Start it no more; return whether it was to be, until now."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return False
+        runner.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await runner
+        return True
 
     def _forget(self) -> None:
         self._process = None

@@ -68,7 +68,7 @@ class Node:
                 in_order = await _unless(hasten or asyncio.Event(), self._run(stop))
             finally:
                 for child in self._everybody():
-                    child.kill()
+                    await child.kill()
                 self._host.kill()
                 lifeline.close()
                 shutil.rmtree(self._paths.run, ignore_errors=True)

@@ -19,12 +19,15 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorSystem, ActorSystemConventionUpdate
+from thespian.system import multiprocCommon
 from thespian.system.logdirector import LogAggregator
 from thespian.system.messages.convention import NotifyOnSystemRegistration
 from thespian.system.multiprocCommon import multiprocessCommon
+from thespian.system.systemBase import systemBase
 from thespian.system.transport import ExternalInterfaceTransportInit
 from thespian.system.transport.IPBase import TCPv4ActorAddress, thisSystem
 from thespian.system.transport.streamBuffer import ackDataErrPacket, ackPacket
@@ -43,7 +46,10 @@ KEY_VARIABLE = "REPERTORY_WIRE_KEY"
 MESSAGE_LIMIT = 4 * 1024 * 1024
 # Thespian sends a message again for at most five minutes; a nonce is remembered for longer.
 NONCE_SECONDS = 600.0
-LISTEN_SECONDS = 30.0
+LISTEN_PERIOD = timedelta(seconds=30)
+# For the admin's process to come up, which takes a third of a second; on a host that has far too
+# much to do, Thespian's own five seconds are not enough.
+ADMIN_SECONDS = 14.0
 
 _MAC_SIZE = 32
 _STAMP = struct.Struct(">d16s")  # seconds since the epoch, nonce
@@ -222,7 +228,17 @@ def actor_system(*, admin_port: int, capabilities: Mapping[str, Any] | None = No
         "Admin Port": admin_port,
         "Process Startup Method": "spawn",
     }
+    multiprocCommon.MAX_ADMIN_STARTUP_DELAY = timedelta(seconds=ADMIN_SECONDS)
     return ActorSystem(_HardenedBase(_Capabilities(everything)), transientUnique=True)
+
+
+def update_capability(system: ActorSystem, name: str, value: object) -> None:
+    """Change a capability of a system; on a connection of its own, from any thread.
+
+    Blocks for five seconds at most, and raises what Thespian raises, when the admin does not answer.
+    """
+    with system.private() as context:
+        systemBase.updateCapability(context._systemBase, name, value)
 
 
 def convention_updates(system: ActorSystem) -> Iterator[ActorSystemConventionUpdate]:
@@ -234,7 +250,8 @@ def convention_updates(system: ActorSystem) -> Iterator[ActorSystemConventionUpd
         base = context._systemBase
         base._tx_to_admin(NotifyOnSystemRegistration(base.transport.myAddress, True))
         while True:
-            told = context.listen(LISTEN_SECONDS)
+            # listen() would keep from us what is between systems.
+            told = getattr(base._run_transport(LISTEN_PERIOD), "message", None)
             if isinstance(told, ActorSystemConventionUpdate):
                 yield told
 

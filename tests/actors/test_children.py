@@ -11,6 +11,7 @@ import pytest
 
 from repertory.actors import children
 from repertory.actors.children import Child
+from repertory.actors.phases import Step
 
 # Each start adds a line to `starts`; what follows says how the process ends.
 MODULE = """
@@ -29,9 +30,9 @@ class World:
         self.folder = folder
         self.starts = folder / "starts"
 
-    def child(self, body: str) -> Child:
+    def child(self, body: str, *, followed: bool = False) -> Child:
         (self.folder / "a_child.py").write_text(MODULE.format(starts=str(self.starts), body=body))
-        return Child("child", "a_child", logs=self.folder)
+        return Child("child", "a_child", logs=self.folder, followed=followed)
 
     def times(self) -> list[float]:
         """Return when it was started."""
@@ -109,6 +110,67 @@ async def test_a_child_that_does_not_end_is_killed_after_its_grace(
     await child.stop(0.3)
     assert time.monotonic() - start >= 0.3
     assert not psutil.pid_exists(pid)
+
+
+FOLLOWED = """
+import asyncio
+from repertory.actors.phases import Step
+from repertory.actors.progress import Progress
+async def main():
+    leaving, told = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    progress = Progress(int(sys.argv[sys.argv.index("--progress") + 1]))
+    progress.follow(leaving.set)
+    open({!r}, "w").close()
+    await leaving.wait()
+    progress.done(Step.READINESS)
+    await told.wait()
+    progress.done(Step.FINISH)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+async def test_a_child_that_is_followed_is_told_of_the_end_and_tells_how_far_it_is(
+    world: World, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    child = world.child(FOLLOWED.format(str(ready)), followed=True)
+    child.start()
+    async with asyncio.timeout(30):
+        while not ready.exists():
+            await asyncio.sleep(0.01)
+        child.leave()
+        await child.done(Step.READINESS)
+        await child.terminate()
+        await child.done(Step.FINISH)
+        committed = asyncio.create_task(child.done(Step.COMMIT))
+        assert not committed.done()
+        await child.kill()
+        await committed
+
+
+async def test_a_child_that_dies_while_it_is_followed_has_done_everything(world: World) -> None:
+    child = world.child(WAIT, followed=True)
+    child.start()
+    await world.started()
+    assert child.pid is not None
+    done = asyncio.create_task(child.done(Step.COMMIT))
+    os.kill(child.pid, signal.SIGKILL)
+    await asyncio.wait_for(done, 10)
+    await child.stop(5)
+
+
+async def test_a_child_that_is_killed_at_once_is_not_started_again(world: World) -> None:
+    child = world.child(DEAF.format(str(world.folder / "deaf")))
+    child.start()
+    await world.started()
+    pid = child.pid
+    assert pid is not None
+    await child.kill()
+    await child.kill()
+    assert not psutil.pid_exists(pid)
+    assert len(world.times()) == 1
 
 
 async def test_a_stopped_child_is_not_started_again_and_may_be_stopped_again(
