@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -25,6 +25,13 @@ from repertory.journal.clock import epoch_ms
 FLOOR_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
+
+
+class Link(NamedTuple):
+    """Our link to another node: the connection, and the version of the protocol spoken there."""
+
+    peer: int
+    protocol: int
 
 
 class Cluster:
@@ -58,7 +65,7 @@ class Cluster:
             )
             for name, each in config.nodes.items()
         }
-        self.links: dict[str, int] = {}  # by node: the peer of our link to it
+        self.links: dict[str, Link] = {}  # by node
         self.leaving = False
         self.forwarded: Counter[str] = Counter()
         self._owners: dict[str, tuple[str, ...]] = {}

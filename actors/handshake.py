@@ -24,7 +24,8 @@ from repertory.errors import RepertoryError
 from repertory.protos.door_pb2 import Challenge, Hello, Welcome
 
 PEER_PROTOCOL = 2
-# Version 1 has no Envelope.position: what a router of that version passes on may be older.
+# Version 1 has no Envelope.position, and its beats have a data type's position alone, without
+# whether a policy stands before it: what a router of that version passes on may be older.
 OLDEST_PEER_PROTOCOL = 1
 
 PEER_ROLE = "peer"

@@ -1,13 +1,17 @@
 """What a router tells the others of its node, again and again. Pure."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
-from repertory.actors.cluster import Cluster
+from repertory.actors.cluster import Cluster, Link
 from repertory.actors.desk import Desk
 from repertory.actors.membership import Beat, Standing
 from repertory.actors.shards import Shards
+
+# Before this version of the protocol, a data type's standing is its journal position alone.
+STANDINGS_SINCE = 2
 
 
 class Heart:
@@ -41,23 +45,26 @@ class Heart:
         now, told = self._desk.clock(), (self.ready(), dict(self.out), self._cluster.leaving)
         if now >= self._due or told != self._told:
             self._due, self._told = now + self._seconds, told
-            for peer in self._cluster.links.values():
-                self.beat(peer)
+            for link in self._cluster.links.values():
+                self.beat(link)
 
-    def beat(self, peer: int) -> None:
+    def beat(self, link: Link) -> None:
         """Tell one node."""
         ready, out, _ = self._told
-        payload = orjson.dumps(write_beat(self._cluster.beat(ready, out)))
-        self._desk.tell(peer, "beat", payload)
+        payload = orjson.dumps(write_beat(self._cluster.beat(ready, out), link.protocol))
+        self._desk.tell(link.peer, "beat", payload)
 
 
-def write_beat(beat: Beat) -> dict[str, object]:
-    """Return the JSON of a beat."""
+def write_beat(beat: Beat, protocol: int) -> dict[str, object]:
+    """Return the JSON of a beat, for a node that speaks this version of the protocol."""
     return {
         "node": beat.node,
         "incarnation": beat.incarnation,
         "leaving": beat.leaving,
-        "ready": {name: list(standing) for name, standing in beat.ready.items()},
+        "ready": {
+            name: standing.position if protocol < STANDINGS_SINCE else list(standing)
+            for name, standing in beat.ready.items()
+        },
         "out": beat.out,
         "about": beat.about,
     }
@@ -69,8 +76,8 @@ def read_beat(payload: bytes, node: str) -> Beat:
     if not isinstance(found, dict):
         raise TypeError("a beat is a JSON object")
     ready = {
-        str(name): Standing(int(position), bool(has_policy))
-        for name, (position, has_policy) in dict(found.get("ready") or {}).items()
+        str(name): _read_standing(standing)
+        for name, standing in dict(found.get("ready") or {}).items()
     }
     out = {str(name): str(why) for name, why in dict(found.get("out") or {}).items()}
     return Beat(
@@ -81,3 +88,10 @@ def read_beat(payload: bytes, node: str) -> Beat:
         out=out,
         about=dict(found.get("about") or {}),
     )
+
+
+def _read_standing(standing: Any) -> Standing:
+    if isinstance(standing, int):
+        return Standing(standing)
+    position, has_policy = standing
+    return Standing(int(position), bool(has_policy))

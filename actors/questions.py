@@ -240,6 +240,6 @@ class Questions:
         return {}
 
     def _farewell(self) -> dict[str, Any]:
-        for peer in self._cluster.links.values():
-            self._desk.tell(peer, "gone")
+        for link in self._cluster.links.values():
+            self._desk.tell(link.peer, "gone")
         return {}

@@ -232,8 +232,8 @@ class RouterActor(DoorActor):
     def _linked(self, event: LinkEvent) -> None:
         assert self._core is not None
         match event:
-            case LinkUp(node, peer):
-                self._core.link_up(node, peer)
+            case LinkUp(node, peer, protocol):
+                self._core.link_up(node, peer, protocol)
             case LinkDown(node):
                 self._core.link_down(node)
             case CallerIn(node, peer):

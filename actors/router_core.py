@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import orjson
 import structlog
 
-from repertory.actors.cluster import Cluster
+from repertory.actors.cluster import Cluster, Link
 from repertory.actors.desk import Client, Desk
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
 from repertory.actors.handover import Handover
@@ -119,10 +119,11 @@ class RouterCore:
         """Note a client that came in: through the router's own door, or another node's router."""
         self._desk.clients[peer] = Client(node)
 
-    def link_up(self, node: str, peer: int) -> None:
-        """Note the link to another node's router."""
-        self._routes.link_up(node, peer)
-        self._heart.beat(peer)
+    def link_up(self, node: str, peer: int, protocol: int) -> None:
+        """Note the link to another node's router, and the version of the protocol spoken there."""
+        link = Link(peer, protocol)
+        self._routes.link_up(node, link)
+        self._heart.beat(link)
 
     def link_down(self, node: str) -> None:
         """Note that the link to another node's router is gone."""

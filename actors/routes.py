@@ -7,7 +7,7 @@ are equal. What was in the hands of a node that is lost is sent to another one: 
 from collections import deque
 from collections.abc import Callable
 
-from repertory.actors.cluster import Cluster
+from repertory.actors.cluster import Cluster, Link
 from repertory.actors.desk import Desk
 from repertory.actors.frames import Frame
 from repertory.actors.remote import Remote
@@ -99,12 +99,12 @@ class Routes:
 
     # --- other nodes
 
-    def link_up(self, node: str, peer: int) -> None:
+    def link_up(self, node: str, link: Link) -> None:
         """Note the link to a node."""
         remote = self.remotes[node]
-        self._by_peer[peer] = remote
-        self._cluster.links[node] = peer
-        remote.up(peer)
+        self._by_peer[link.peer] = remote
+        self._cluster.links[node] = link
+        remote.up(link.peer)
         self.retry()
 
     def link_down(self, node: str) -> None:

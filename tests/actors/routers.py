@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from repertory.actors.frames import Frame
+from repertory.actors.handshake import PEER_PROTOCOL
 from repertory.actors.instructions import BringUp, Drop, End, Send
 from repertory.actors.messages import Shard
 from repertory.actors.router_core import RouterCore
@@ -41,7 +42,8 @@ class SimulatedNode:
     def __init__(self, network: "Network", name: str) -> None:
         self.name = name
         self._network = network
-        self.core = RouterCore(network.config, name, f"{name}-1", clock=lambda: network.now)
+        self.incarnation = f"{name}-{next(network.incarnations)}"
+        self.core = RouterCore(network.config, name, self.incarnation, clock=lambda: network.now)
         self.core.connected(FACE)
         self.core.connected(KEEPER)
         hello = Hello(role="keeper", name="keeper").SerializeToString()
@@ -50,6 +52,7 @@ class SimulatedNode:
         self.positions: dict[str, int] = {}  # what its actors have on stage; 0 and none: no model
         self.replies: dict[int, tuple[int, int, bytes]] = {}  # number: kind, position, payload
         self.answers = 0
+        self.scored: list[bytes] = []  # the records that its actors have scored, in order
         self._next = 100
         self.links: dict[int, str] = {}  # our peer: node
         self.callers: dict[str, int] = {}  # node: peer
@@ -115,7 +118,7 @@ class SimulatedNode:
             to = next(node for node, each in self.callers.items() if each == peer)
             self._network.send(self.name, to, frame, back=True)
         elif peer in self.actors and kind == Envelope.SCORE:
-            self._score(peer, number)
+            self._score(peer, number, frame.payload)
         elif peer in self.actors and kind == Envelope.ASK:
             self._answer(peer, number, self._state(self.actors[peer].data_type))
         elif peer == KEEPER and kind == Envelope.ASK:
@@ -132,12 +135,13 @@ class SimulatedNode:
         about = {"since": 1000, "node": self.name, "sketches": {"times": statistics.sketch()}}
         return {**model, **about, **statistics.as_json()}
 
-    def _score(self, peer: int, number: int) -> None:
+    def _score(self, peer: int, number: int, records: bytes) -> None:
         position = self.positions.get(self.actors[peer].data_type, 0)
         if position:
             self.answers += 1
+            self.scored.append(records)
             envelope = Envelope(kind=Envelope.SCORED, correlation_id=number, position=position)
-            self.core.arrived(peer, Frame(envelope, self.name.encode()))
+            self.core.arrived(peer, Frame(envelope, b"%s %s" % (self.name.encode(), records)))
         else:
             failure = Failure(code="no_model", message="no model").SerializeToString()
             envelope = Envelope(kind=Envelope.FAILURE, correlation_id=number)
@@ -149,10 +153,17 @@ class SimulatedNode:
 
 
 class Network:
-    """Nodes by name, the frames between them, who cannot hear whom, and the time."""
+    """Nodes by name, the frames between them, who cannot hear whom, and the time.
 
-    def __init__(self, nodes: str, types: dict[str, int], *, up: str | None = None) -> None:
+    Nodes in `older` speak the protocol's previous version.
+    """
+
+    def __init__(
+        self, nodes: str, types: dict[str, int], *, up: str | None = None, older: str = ""
+    ) -> None:
         self.now = 100.0
+        self.incarnations = itertools.count(1)
+        self._older = set(older)
         self.config = cluster_config(nodes, types)
         self.nodes: dict[str, SimulatedNode] = {}
         self.frozen: set[str] = set()
@@ -197,14 +208,16 @@ class Network:
 
     def send(self, sender: str, to: str, frame: Frame, *, back: bool) -> None:
         copy = Envelope.FromString(frame.envelope.SerializeToString())
+        if self._protocol(sender, to) == 1:  # which does not know it
+            copy.ClearField("position")
         self._frames.append((sender, to, Frame(copy, frame.payload), back))
 
     def score(self, node: str, number: int, data_type: str = "wine", *, ms: int = 0) -> None:
-        """Have a face of a node ask for a batch to be scored."""
+        """Have a face of a node ask for a batch to be scored: its records are its number."""
         envelope = Envelope(
             kind=Envelope.SCORE, correlation_id=number, data_type=data_type, budget_ms=ms
         )
-        self.nodes[node].core.arrived(FACE, Frame(envelope, b"records"))
+        self.nodes[node].core.arrived(FACE, Frame(envelope, b"%d" % number))
         self._settle()
 
     def ask(self, node: str, number: int, subject: str, /, **data: Any) -> None:
@@ -224,6 +237,9 @@ class Network:
         assert kind == Envelope.ANSWER, payload
         found: dict[str, Any] = orjson.loads(payload)
         return found
+
+    def _protocol(self, *nodes: str) -> int:
+        return PEER_PROTOCOL - 1 if self._older & set(nodes) else PEER_PROTOCOL
 
     def _running(self) -> Iterator[SimulatedNode]:
         yield from [node for name, node in self.nodes.items() if name not in self.frozen]
@@ -277,7 +293,7 @@ class Network:
         other.callers[node.name] = caller
         other.core.connected(caller, node.name)
         node.links[peer] = other.name
-        node.core.link_up(other.name, peer)
+        node.core.link_up(other.name, peer, self._protocol(node.name, other.name))
 
     def _hang_up(self, node: SimulatedNode, caller: str) -> None:
         if (peer := node.callers.pop(caller, None)) is not None:
