@@ -29,7 +29,9 @@ from repertory.streams.topics import Topic
 # How often acknowledgements are looked for while some are due. Not on a thread of its own: each
 # of them would have to wait for this one's lock.
 POLL_SECONDS = 0.002
-
+# How long a result may wait for the brokers. Whoever was frozen, or cut off, for longer writes none
+# of what it had in hand: its partitions have new owners, which may have newer models.
+PATIENCE_MS = 10_000
 
 Secure = Callable[[Collection[Claim]], Awaitable[None]]
 
@@ -76,8 +78,10 @@ class AcknowledgedSink:
         self._telemetry = telemetry
         self._acknowledged = acknowledged
         properties = producer_properties(kafka, topics)
-        # Never given up: a result would have to be made again.
-        self._producer = Producer(properties | {"message.timeout.ms": 0})
+        # Among others, what was not taken in time may be another node's to write. Who is alone never
+        # gives up: a result would have to be made again.
+        patience = 0 if secure is None else PATIENCE_MS
+        self._producer = Producer(properties | {"message.timeout.ms": patience})
         self._flights: deque[_Flight] = deque()
         self._written = asyncio.Event()
         self._room = asyncio.Event()

@@ -1,7 +1,7 @@
 """Commits of the consumer: what is done of each partition, and a note beside it."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -19,13 +19,17 @@ class Commits:
     """Commits positions of claims, on a thread of its own: while partitions are given up, nothing
     else that waits for the brokers would be answered.
 
-    `node` signs the notes; None: none are left, as there is nobody who would read them.
+    `node` signs the notes; None: none are left, as there is nobody who would read them. `may` tells
+    whether to commit now; it may raise what is to end this process.
     """
 
-    def __init__(self, consumer: Consumer, claims: Claims, *, node: str | None) -> None:
+    def __init__(
+        self, consumer: Consumer, claims: Claims, *, node: str | None, may: Callable[[], bool]
+    ) -> None:
         self._consumer = consumer
         self._claims = claims
         self._node = node
+        self._may = may
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commits")
         self._turn = asyncio.Lock()
 
@@ -37,7 +41,7 @@ class Commits:
         """Commit all that the broker does not have. What fails is left to the next call."""
         async with self._turn:
             waiting = [(claim, at, claim.floors) for claim, at in self._claims.uncommitted()]
-            if not waiting:
+            if not waiting or not self._may():
                 return
             offsets = [self.offset(claim, position) for claim, position, _ in waiting]
             try:
@@ -52,6 +56,7 @@ class Commits:
 
     async def secure(self, claims: Collection[Claim]) -> None:
         """Return when the brokers have the floors of these claims, but those lost meanwhile."""
+        self._may()
         while _behind(claims):
             await self.commit()
             if _behind(claims):

@@ -109,19 +109,20 @@ class RecordStream:
 
         1. Read, score, write, commit. 2. When told to stop, send nothing more, and wait until what
         is in flight is written and acknowledged. 3. Give up the partitions, which commits their
-        positions. `done` is told of each. Raises DeliveryFailed or SourceFailed, in a group, when
-        only a new process can go on, from what is committed.
+        positions. `done` is told of each. Raises DeliveryFailed, SourceFailed or Frozen, in a group,
+        when only a new process can go on, from what is committed.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                for sink in self._sinks:
-                    await sink.begin()
+                if self._takeover is None:
+                    await self._begin()
                 self._source.subscribe()
                 background = [tasks.create_task(lane.run()) for lane in self._lanes]
-                background += [tasks.create_task(sink.run()) for sink in self._sinks]
+                background.append(tasks.create_task(self._write()))
                 background.append(tasks.create_task(self._commit()))
                 if self._takeover is not None:
                     background.append(tasks.create_task(self._takeover.run()))
+                    background.append(tasks.create_task(self._source.vigil.run()))
                 await self._read(stop)
                 self._done(Step.STOP_TAKING)
                 await self._drain()
@@ -184,6 +185,19 @@ class RecordStream:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self._source.commits.commit()
+
+    async def _begin(self) -> None:
+        for sink in self._sinks:
+            await sink.begin()
+
+    async def _write(self) -> None:
+        if self._takeover is not None:
+            # Whoever is not known to the others may be taken for one that vanished, and fenced.
+            await self._source.placed.wait()
+            await self._begin()
+        async with asyncio.TaskGroup() as tasks:
+            for sink in self._sinks:
+                tasks.create_task(sink.run())
 
     # --- records in
 

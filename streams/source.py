@@ -16,6 +16,7 @@ from repertory.errors import RepertoryError
 from repertory.streams.causes import cause_of
 from repertory.streams.claims import Claim, Claims, Place
 from repertory.streams.commits import Commits
+from repertory.streams.vigil import Vigil
 
 READ_AT_MOST = 1000
 # How long one read waits for a record: commands to the consumer wait for its end.
@@ -32,6 +33,8 @@ CONNECT_SECONDS = 5.0
 JOIN_SECONDS = 15.0
 # What the brokers' answers are waited for when partitions are given up.
 REVOKE_SECONDS = 3.0
+# A process that did not run for so long may have lost its place in the group.
+FROZEN_SECONDS = (SESSION_MS - 2 * HEARTBEAT_MS) / 1000
 # How long it may take to give everything up when this node is not to come back soon.
 LEAVE_SECONDS = 1.0
 
@@ -89,9 +92,15 @@ class Source:
         }
         self._topics = list(topics)
         self.consumer = Consumer(properties)
-        self.commits = Commits(self.consumer, claims, node=node if shared else None)
+        self.vigil = Vigil(FROZEN_SECONDS)
+        self._coordinated = True
+        self.commits = Commits(
+            self.consumer, claims, node=node if shared else None, may=self._may_commit
+        )
         self.assigned = asyncio.Event()
         """Set whenever there are claims that are not ready."""
+        self.placed = asyncio.Event()
+        """Set when partitions were assigned for the first time: the others know this member."""
 
     def subscribe(self) -> None:
         """Join the group; partitions are assigned while `read` is called."""
@@ -127,6 +136,16 @@ class Source:
                 self.consumer.resume(_partitions(to_resume))
 
         await self._loop.run_in_executor(self._thread, change)
+
+    def _may_commit(self) -> bool:
+        """Return whether a commit would be sent at once.
+
+        What waits in the client library for a coordinator is sent with the generation that the
+        group has then, even if the partitions were lost meanwhile. Raises Frozen.
+        """
+        if self._shared:
+            self.vigil.check()
+        return self._coordinated or not self._shared
 
     def trouble(self) -> str | None:
         """Return what keeps the consumer from its work; None when nothing does, for long."""
@@ -239,6 +258,7 @@ class Source:
     def _statistics(self, text: str) -> None:
         statistics: dict[str, Any] = orjson.loads(text)
         group = statistics.get("cgrp", {})
+        self._coordinated = group.get("state") == "up"
         if any(b["state"] in ("UP", "UPDATE") for b in statistics["brokers"].values()):
             self._connected = time.monotonic()
             if group.get("join_state") == "steady":
@@ -265,6 +285,7 @@ class Source:
     def _assigned(self, places: list[Place]) -> None:
         self.rebalances += 1
         self._claims.add(places, ready=not self._shared)
+        self.placed.set()
         if self._shared:
             self._paused.update(places)
             self.assigned.set()

@@ -64,3 +64,18 @@ def test_only_positions_that_the_broker_does_not_have_are_committed() -> None:
     [first, _, _] = claims
     first.committed = 4
     assert [(claim.place, position) for claim, position in claims.uncommitted()] == [(("u", 0), 4)]
+
+
+def test_floors_that_the_broker_does_not_have_are_committed_where_the_work_begins() -> None:
+    claim = Claim("t", 0)
+    claim.inherit({"wine": 5})
+    claim.take(3, first=40)
+    claim.raise_floor("wine", 4)
+    found = [claim.uncommitted]
+    claim.raise_floor("wine", 6)
+    found.append(claim.uncommitted)
+    claim.finish(42, 2)
+    found.append(claim.uncommitted)
+    claim.committed, claim.noted = 42, claim.floors
+    assert [*found, claim.uncommitted] == [None, 40, 42, None]
+    assert claim.floors == {"wine": 6}
