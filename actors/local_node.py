@@ -15,6 +15,7 @@ from typing import Any, Self
 import orjson
 
 from repertory.actors.lifeline import VARIABLE, die_with_parent
+from repertory.actors.phases import finish_seconds
 from repertory.config import ClusterConfig, NodePaths, load_config
 
 
@@ -33,6 +34,7 @@ class LocalNode:
         self._command += ["--node", node, *arguments]
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._told = False  # to end
 
     def __enter__(self) -> Self:
         """Start the node."""
@@ -52,6 +54,7 @@ class LocalNode:
 
     def start(self) -> None:
         """Start the node, without waiting for anything."""
+        self._told = False
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -105,17 +108,30 @@ class LocalNode:
         """Return the end of what the supervisor printed."""
         return self._log.read_bytes()[-size:].decode(errors="replace") if self._log.exists() else ""
 
-    def stop(self, timeout: float = 10.0) -> int:
-        """End the node in order (SIGTERM) and return its exit code. Idempotent."""
+    def tell_to_end(self) -> None:
+        """Have the node end in order (SIGTERM), without waiting for it. Idempotent."""
+        if self._process is not None and self._process.poll() is None and not self._told:
+            self._told = True
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self, timeout: float | None = None) -> int:
+        """End the node in order and return its exit code. Idempotent.
+
+        Without a `timeout` it has as long as its phases may take, and some seconds.
+        """
         if self._process is None:
             return 0
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self.tell_to_end()
         try:
-            return self._process.wait(timeout)
+            return self._process.wait(self._patience() if timeout is None else timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+
+    def _patience(self) -> float:
+        config = self.config
+        seconds = 8.0 + finish_seconds(config) + config.http.drain_ms / 1000
+        return seconds + config.cluster.handover_ms / 1000 if config.is_cluster else seconds
 
     def kill(self) -> None:
         """End the supervisor by SIGKILL; its lifeline ends the rest."""

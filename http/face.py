@@ -9,7 +9,7 @@ from repertory.actors.client import RouterClient
 from repertory.actors.phases import Step, finish_seconds
 from repertory.actors.process import NodeProcess, run_process
 from repertory.http.in_hand import InHand
-from repertory.http.protocol import JsonProtocol
+from repertory.http.listening import Listener
 from repertory.http.routes import make_app
 from repertory.http.spool import sweep
 
@@ -34,15 +34,16 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_SECONDS)
         await runner.setup()
         try:
-            listener = await _listen(runner, process)
+            listener = await Listener.open(runner, process.config.http)
             reporting = asyncio.create_task(_report(router, listener))
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
             in_hand.drain_from_now()
             reporting.cancel()
-            listener.close()
+            await listener.close()
             process.progress.done(Step.STOP_TAKING)
             log.info("draining: requests in hand are finished")
+            await listener.linger()
             # Not left to aiohttp, which would not take the rest of a body that is coming in.
             if not await in_hand.drain(finish_seconds(process.config)):
                 log.warning("some requests could not be finished in time")
@@ -51,32 +52,11 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
             await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, process: NodeProcess) -> asyncio.Server:
-    http, loop = process.config.http, asyncio.get_running_loop()
-
-    def connection() -> JsonProtocol:
-        assert runner.server is not None
-        return JsonProtocol(runner.server, loop=loop, access_log=None)  # type: ignore[arg-type]
-
-    try:
-        listener = await loop.create_server(connection, http.host, http.port, backlog=1024)
-    except OSError as error:
-        log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)
-        raise SystemExit(1) from None
-    log.info("listening", url=_url(listener))
-    return listener
-
-
-async def _report(router: RouterClient, listener: asyncio.Server) -> None:
+async def _report(router: RouterClient, listener: Listener) -> None:
     while True:
         await router.connected.wait()
-        router.tell("status", url=_url(listener))
+        router.tell("status", url=listener.url)
         await router.lost.wait()  # the next one has to be told as well
-
-
-def _url(listener: asyncio.Server) -> str:
-    host, port = listener.sockets[0].getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def main() -> None:

@@ -1,0 +1,81 @@
+"""The face's listening sockets, from the first connection to the very last."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Self
+
+import structlog
+from aiohttp import web
+
+from repertory.config import Http
+from repertory.http.protocol import JsonProtocol
+
+# For those who keep a connection, or have just made one, to send what they were about to send.
+LINGER_SECONDS = 0.25
+LOOK_SECONDS = 0.01
+
+log = structlog.get_logger(__name__)
+
+
+class Listener:
+    """Listens for an application that is set up."""
+
+    def __init__(self, runner: web.AppRunner, listener: asyncio.Server) -> None:
+        assert runner.server is not None
+        self._server = runner.server
+        self._listener = listener
+        host, port = listener.sockets[0].getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @classmethod
+    async def open(cls, runner: web.AppRunner, http: Http) -> Self:
+        """Listen. Raises SystemExit when the port cannot be had."""
+        loop = asyncio.get_running_loop()
+        assert runner.server is not None
+        server = runner.server
+        try:
+            listener = await loop.create_server(
+                lambda: _connection(server), http.host, http.port, backlog=1024
+            )
+        except OSError as error:
+            log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)
+            raise SystemExit(1) from None
+        found = cls(runner, listener)
+        log.info("listening", url=found.url)
+        return found
+
+    async def close(self) -> None:
+        """Accept nothing new, but all who are at the door already.
+
+        The kernel would reset connections that were made and not accepted yet, though their request
+        may have come.
+        """
+        doors = [door.dup() for door in self._listener.sockets]
+        self._listener.close()
+        last = [visitor for door in doors for visitor in _accepted(door)]
+        for door in doors:
+            door.close()
+        loop = asyncio.get_running_loop()
+        for visitor in last:
+            with contextlib.suppress(OSError):  # it has left
+                await loop.connect_accepted_socket(lambda: _connection(self._server), visitor)
+
+    async def linger(self) -> None:
+        """Wait until all connections are closed, by the replies they get, or a moment is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._server.connections:
+                    await asyncio.sleep(LOOK_SECONDS)
+
+
+def _connection(server: web.Server) -> JsonProtocol:
+    loop = asyncio.get_running_loop()
+    return JsonProtocol(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+
+def _accepted(door: socket.socket) -> Iterator[socket.socket]:
+    with contextlib.suppress(OSError):  # nobody is there any more
+        while True:
+            yield door.accept()[0]
