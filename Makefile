@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run rendezvous test check kafka lint protos soak bench clean
+.PHONY: run rendezvous test check kafka lint protos soak cluster-faults bench clean
 
 run: $(READY)
 	$(BIN)/python -m examples.wine.run
@@ -40,6 +40,12 @@ protos-check: protos
 soak: $(READY)
 	$(BIN)/pytest -p no:xdist tests/system -s --timeout 3600 \
 		--kills 20 --swaps 200 --records 1000000 --rounds 5
+
+# What CI does to a cluster for seconds, as long as it is promised to bear it, at 5,000 records/s.
+# It needs root, for network namespaces. `KAFKA=apache`: with Apache Kafka.
+cluster-faults: $(READY)
+	$(BIN)/pytest -p no:xdist tests/cluster -s --timeout 3600 --fault-kafka $(or $(KAFKA),embedded) \
+		--fault-seconds 60 --fault-rate 5000 --fault-requests 120 --fault-types 12 --strict-times
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.door

@@ -15,11 +15,22 @@ pytest_plugins = ["tests.apache_kafka.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let long runs be asked for by hand: `make soak`."""
+    """Let long runs be asked for by hand: `make soak`, `make cluster-faults`."""
     parser.addoption("--kills", type=int, default=3, help="kills of each process, under load")
     parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
     parser.addoption("--records", type=int, default=40_000, help="records of the delivery tests")
     parser.addoption("--rounds", type=int, default=1, help="rounds of everything that happens")
+    _add_cluster_options(parser.getgroup("tests with several hosts"))
+
+
+def _add_cluster_options(group: pytest.OptionGroup) -> None:
+    add = group.addoption
+    add("--fault-seconds", type=float, default=8, help="longest time that a fault lasts")
+    add("--fault-rate", type=int, default=1500, help="records a second meanwhile")
+    add("--fault-requests", type=int, default=60, help="HTTP requests a second meanwhile")
+    add("--fault-types", type=int, default=4, help="data types with two replicas")
+    add("--strict-times", action="store_true", help="serving resumes as fast as it is promised to")
+    add("--fault-kafka", choices=["embedded", "apache"], default="embedded", help="the broker")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ from tests.apache_kafka.server import ApacheKafka
 from tests.cluster.hosts import Host, Hosts
 
 from repertory.actors.local_node import LocalNode, wait_until
+from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.publish import publish_model
 
@@ -27,6 +28,7 @@ MODEL = ROOT / "examples" / "wine" / "models" / "05-mlp.onnx"
 HTTP_PORT = 5500
 PARTITIONS = 3  # of each topic of records: each node's face has one
 START_SECONDS = 120.0
+STOP_SECONDS = 40.0
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,14 @@ class HostedNode(LocalNode):
         with urllib.request.urlopen(request, timeout=30) as reply:
             return orjson.loads(reply.read())
 
-    def publish(self, data_type: str, file: Path = MODEL, **query: str) -> Any:
+    def publish(self, data_type: str, *, wait: bool = True) -> Any:
         """Publish a model over HTTP and return what became of it. Raises urllib's errors."""
-        words = {"dataType": data_type, "name": file.stem.partition(".")[0], **query}
-        text = "&".join(f"{key}={value}" for key, value in words.items())
-        return self.post(f"/models?{text}", file.read_bytes(), "application/octet-stream")
+        descriptor = ModelDescriptor(
+            name=MODEL.stem, dataType=data_type, modeltype=ModelDescriptor.ONNX
+        )
+        descriptor.data = MODEL.read_bytes()
+        path = f"/models?wait={str(wait).lower()}"
+        return self.post(path, descriptor.SerializeToString(), "application/x-protobuf")
 
 
 class Cluster:
@@ -145,18 +150,18 @@ class Cluster:
         for name in self.kinds:
             publish_model(MODEL, bootstrap_servers=self.brokers, data_type=name)
 
-    def wait_whole(self, seconds: float = START_SECONDS) -> None:
+    def wait_whole(self, seconds: float = START_SECONDS, *, same: bool = False) -> None:
         """Wait until the nodes that run agree who serves what, and these are ready.
 
+        With `same`, of the same versions, too: while models are published, they hardly ever are.
         Raises TimeoutError, with what is amiss.
         """
         try:
-            wait_until(lambda: not self.amiss(), "the cluster is whole", seconds)
+            wait_until(lambda: not self.amiss(same=same), "the cluster is whole", seconds)
         except TimeoutError as error:
-            logs = {node.config_path: node.log_tail(1000) for node in self.running}
-            raise TimeoutError(f"{error}: {self.amiss()}; logs end: {logs}") from error
+            raise TimeoutError(f"{error}: {self.amiss(same=same)}; see {self.folder}") from error
 
-    def amiss(self) -> str:
+    def amiss(self, *, same: bool = False) -> str:
         """Return why the cluster is not whole; empty if it is."""
         names = [node.host.name for node in self.running]
         for node in self.running:
@@ -164,9 +169,32 @@ class Cluster:
                 answer = node.get("/cluster")
             except OSError as error:
                 return f"{node.host.name} does not answer: {error}"
-            if fault := _fault(answer, names, self.kinds):
+            if fault := _fault(answer, names, self.kinds) or (same and _difference(answer)):
                 return f"{node.host.name} says that {fault}"
         return ""
+
+    def set_right(self, *names: str) -> None:
+        """Have these nodes run, and no others, on hosts to which nothing is done any more."""
+        self.hosts.set_right()
+        for name, node in self.nodes.items():
+            if node.running and name not in names:
+                node.stop(STOP_SECONDS)
+            elif not node.running and name in names:
+                node.kill()  # what may be left
+                node.start()
+        try:
+            self.wait_whole(30, same=True)
+        except TimeoutError:  # one test that fails is enough
+            for name in names:
+                self.nodes[name].kill()
+            self.start(*names)
+
+    def positions(self, data_type: str) -> dict[str, int]:
+        """Return the journal positions of a data type's models, by the nodes that run and serve it."""
+        found: dict[str, int] = {}
+        for node in self.running:
+            found |= node.get("/cluster")["shards"][data_type]["ready"]
+        return found
 
     def close(self) -> None:
         """End all nodes."""
@@ -191,7 +219,14 @@ def _fault(answer: Any, running: Sequence[str], kinds: Mapping[str, Kind]) -> st
             return f"the owners of {name} are {shard['owners']}"
         if missing := set(shard["owners"]) - set(shard["ready"]):
             return f"{missing} are not ready to serve {name}"
-        if shard.get("out"):
+    return ""
+
+
+def _difference(answer: Any) -> str:
+    for name, shard in answer["shards"].items():
+        if len(set(shard["ready"].values())) != 1:
+            return f"{name} is served of different versions: {shard['ready']}"
+        if shard["out"]:
             return f"{shard['out']} do not serve {name}"
     return ""
 

@@ -43,6 +43,19 @@ class Row:
         """Seconds within which serving must resume."""
         return SINGLE_SECONDS if self.kind.replicas == 1 else REPLICATED_SECONDS
 
+    def faults(self, *, patience: float) -> list[str]:
+        """Return what is not as it should be; pauses may be so many times as long as they should."""
+        never = ["undelivered", "missing", "strange", "disorder", "backwards", "http_backwards"]
+        if self.kind.delivery == "exactly-once":
+            never += ["doubled", "stepped_back"]
+        found = [f"{each}: {count}" for each in never if (count := getattr(self, each))]
+        if self.failed:
+            found.append(f"{len(self.failed)} requests failed both times")
+        for each in ("http_pause", "stream_pause"):
+            if (seconds := getattr(self, each)) > self.allowed_pause * patience:
+                found.append(f"{each}: {seconds:.2f} s")
+        return [f"{self.kind}: {each}" for each in found]
+
 
 _COLUMNS: Mapping[str, str] = {
     "requests": "requests",
@@ -69,6 +82,11 @@ class Report:
     reasons: list[tuple[str, int]]  # why first attempts failed
     lost: list[Any]
     dead_letters: list[str]
+
+    def faults(self, *, patience: float) -> list[str]:
+        """Return what is not as it should be; pauses may be so many times as long as they should."""
+        letters = [f"dead letter: {each}" for each in self.dead_letters]
+        return [fault for row in self.rows for fault in row.faults(patience=patience)] + letters
 
     def __str__(self) -> str:
         """Return a table."""
