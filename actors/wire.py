@@ -25,9 +25,14 @@ from typing import Any
 from thespian.actors import ActorAddress, ActorSystem, ActorSystemConventionUpdate
 from thespian.system import multiprocCommon
 from thespian.system.logdirector import LogAggregator
-from thespian.system.messages.convention import NotifyOnSystemRegistration
+from thespian.system.messages.convention import (
+    ConventionDeRegister,
+    ConventionRegister,
+    NotifyOnSystemRegistration,
+)
 from thespian.system.multiprocCommon import multiprocessCommon
 from thespian.system.systemBase import systemBase
+from thespian.system.timing import ExpirationTimer
 from thespian.system.transport import ExternalInterfaceTransportInit
 from thespian.system.transport.IPBase import TCPv4ActorAddress, thisSystem
 from thespian.system.transport.streamBuffer import ackDataErrPacket, ackPacket
@@ -46,6 +51,10 @@ KEY_VARIABLE = "REPERTORY_WIRE_KEY"
 MESSAGE_LIMIT = 4 * 1024 * 1024
 # Thespian sends a message again for at most five minutes; a nonce is remembered for longer.
 NONCE_SECONDS = 600.0
+# What another system is told of the convention is given up after this. In Thespian's five minutes
+# so much of it would pile up for a leader that is frozen that the admin would send nothing at all
+# any more, and create no actor.
+CONVENTION_PERIOD = timedelta(seconds=3)
 LISTEN_PERIOD = timedelta(seconds=30)
 # For the admin's process to come up, which takes a third of a second; on a host that has far too
 # much to do, Thespian's own five seconds are not enough.
@@ -143,6 +152,12 @@ class HardenedTransport(TCPTransport):  # type: ignore[misc]
     def external_transport_clone(self) -> "HardenedTransport":
         """Return a transport of its own for a private context of this process."""
         return HardenedTransport(ExternalTransportCopy(), self._adminAddr, self.txOnly, False)
+
+    def scheduleTransmit(self, manager: Any, intent: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a message, now or as soon as may be."""
+        if isinstance(intent.message, ConventionRegister | ConventionDeRegister):
+            intent._quitTime = ExpirationTimer(CONVENTION_PERIOD)
+        return super().scheduleTransmit(manager, intent, *args, **kwargs)
 
     def serializer(self, intent: Any) -> bytes:
         """Return the frame of an outgoing message."""

@@ -206,6 +206,8 @@ class System:
             wire.ADDRESS_VARIABLE: self._host,
             wire.KEY_VARIABLE: key.hex(),
             **dict.fromkeys(PERIODS, "0:01"),
+            # So that little that is stuck at a leader would stop an admin.
+            "THESPIAN_MAX_PENDING_TRANSMITS": "5",
         }
         with (self._folder / f"{self._name}.out").open("wb") as output:
             self._process = subprocess.Popen(
@@ -322,6 +324,8 @@ def test_a_leader_that_is_dead_or_frozen_holds_up_nothing(
     leader, member = pair
     first = member.do("create")
     leader.signal(by)
+    # It registers each second, and is told each time that it cannot.
+    wait_for(lambda: member.log().count("cannot register with convention") >= 6, 60)
     for _ in range(3):
         member.do("kill")
         assert member.do("create") != first
