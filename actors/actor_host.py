@@ -51,6 +51,7 @@ class ActorHost:
         self._paths = NodePaths(config, node)
         self._system: ActorSystem | None = None
         self._groups: set[int] = set()
+        self._attempt = 0
         self.convention = Convention(config, node, self._move) if config.is_cluster else None
 
     async def create_router(self) -> None:
@@ -58,11 +59,13 @@ class ActorHost:
 
         When the system does not answer (its admin was killed) it is ended and a new one started.
         """
+        self._attempt += 1
         try:
             await self._call(self._create_router)
         except Exception as error:  # noqa: BLE001 - Thespian raises whatever it likes
             log.warning("the actor system is started afresh", why=str(error) or repr(error))
             self.kill()
+            self._attempt += 1
             await self._call(self._create_router)
 
     def note_router(self, pid: int) -> None:
@@ -107,10 +110,13 @@ class ActorHost:
         return await asyncio.wait_for(asyncio.wrap_future(called), CREATE_SECONDS)
 
     def _create_router(self) -> None:
-        if self._system is None:
-            self._system = self._start_system()
-        router = self._system.createActor(RouterActor)
-        self._system.tell(router, StartRouter(self._config, self._node))
+        attempt = self._attempt
+        system = self._system or self._start_system()
+        if attempt == self._attempt:
+            self._system = system
+        router = system.createActor(RouterActor)
+        if attempt == self._attempt:  # or another one is created by now: there is to be one
+            system.tell(router, StartRouter(self._config, self._node))
 
     def _start_system(self) -> ActorSystem:
         node = self._config.nodes[self._node]
