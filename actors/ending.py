@@ -23,8 +23,8 @@ STOP_TAKING_SECONDS = 0.5
 END_SECONDS = 0.7
 # A face says itself that it cannot finish in time; that has to arrive.
 MARGIN_SECONDS = 0.1
-# Keeper and broker have a second each, the actors three.
-STOP_ACTORS_SECONDS = 6.0
+# Those who stop them have limits of their own; this is for when these do not hold.
+STOP_ACTORS_SECONDS = 9.0
 
 log = structlog.get_logger(__name__)
 

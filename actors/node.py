@@ -25,7 +25,8 @@ ROUTER_SECONDS = 20.0  # for a new router to open its door
 PING_SECONDS = 1.0
 # A router that answers nothing for this long hangs, and is killed; its successor adopts its actors.
 HUNG_SECONDS = 15.0
-KEEPER_GRACE = 1.0  # Ctrl-C ends everything within five seconds
+# Ctrl-C ends a single node within five seconds; several have a journal that takes its time.
+KEEPER_GRACE, KEEPER_GRACE_OF_SEVERAL = 1.0, 2.5
 
 log = structlog.get_logger(__name__)
 
@@ -97,9 +98,10 @@ class Node:
         await shut_down(ending.phases())
 
     async def _stop_actors(self) -> None:
+        grace = KEEPER_GRACE_OF_SEVERAL if self._config.is_cluster else KEEPER_GRACE
         for last in (self._children.get("keeper"), self._broker):
             if last is not None:
-                await last.stop(KEEPER_GRACE)
+                await last.stop(grace)
         await self._host.stop()
 
     async def _watch(self, client: RouterClient, stop: asyncio.Event) -> None:
