@@ -79,6 +79,7 @@ class SimulatedNode:
     def stage(self, data_type: str, position: int) -> None:
         """Have a model on stage, if there is an actor; remember it for later ones."""
         self.positions[data_type] = position
+        self._note("staged", data_type)
         for peer, shard in self.actors.items():
             if shard.data_type == data_type:
                 self._tell_status(peer, shard)
@@ -96,10 +97,12 @@ class SimulatedNode:
     def _bring_up(self, shard: Shard) -> None:
         peer = self.new_peer()
         self.actors[peer] = shard
+        self._note("begun", shard.data_type)
         self.core.shard_up(shard, peer)
         self._tell_status(peer, shard)
 
     def _end(self, shard: Shard) -> None:
+        self._note("ended", shard.data_type)
         for peer in [peer for peer, each in self.actors.items() if each == shard]:
             del self.actors[peer]
             self.core.closed(peer)
@@ -140,12 +143,16 @@ class SimulatedNode:
         if position:
             self.answers += 1
             self.scored.append(records)
+            self._note("scored", self.actors[peer].data_type)
             envelope = Envelope(kind=Envelope.SCORED, correlation_id=number, position=position)
             self.core.arrived(peer, Frame(envelope, b"%s %s" % (self.name.encode(), records)))
         else:
             failure = Failure(code="no_model", message="no model").SerializeToString()
             envelope = Envelope(kind=Envelope.FAILURE, correlation_id=number)
             self.core.arrived(peer, Frame(envelope, failure))
+
+    def _note(self, what: str, data_type: str) -> None:
+        self._network.trace.append((what, data_type, self.name))
 
     def _answer(self, peer: int, number: int, data: dict[str, Any]) -> None:
         envelope = Envelope(kind=Envelope.ANSWER, correlation_id=number)
@@ -163,6 +170,7 @@ class Network:
     ) -> None:
         self.now = 100.0
         self.incarnations = itertools.count(1)
+        self.trace: list[tuple[str, str, str]] = []  # what happened, to which data type, where
         self._older = set(older)
         self.config = cluster_config(nodes, types)
         self.nodes: dict[str, SimulatedNode] = {}
@@ -240,6 +248,14 @@ class Network:
 
     def _protocol(self, *nodes: str) -> int:
         return PEER_PROTOCOL - 1 if self._older & set(nodes) else PEER_PROTOCOL
+
+    def on_the_way(self, to: str) -> list[Frame]:
+        """Return the frames that a node is sent, and did not take yet."""
+        return [frame for _, receiver, frame, _ in self._frames if receiver == to]
+
+    def link(self, node: str, other: str) -> int:
+        """Return the peer that is the link from a node to another."""
+        return next(peer for peer, each in self.nodes[node].links.items() if each == other)
 
     def _running(self) -> Iterator[SimulatedNode]:
         yield from [node for name, node in self.nodes.items() if name not in self.frozen]
