@@ -162,13 +162,19 @@ def test_the_old_owner_serves_until_the_new_one_has_a_model() -> None:
         assert scored_by(network, "b", number) == "a"
 
 
-def test_a_node_that_leaves_is_waited_for_until_others_serve_what_it_served() -> None:
+def leaving() -> tuple[Network, str]:
+    """Have the only node that has a model for wine leave; return it and the network."""
     network = started(wine=1)
     [owner] = owners(network)
     for node in network.nodes.values():
         node.positions = {"wine": 7 if node.name == owner else 0}
     network.ask(owner, 1, "leave")
     network.ask(owner, 2, "handover")
+    return network, owner
+
+
+def test_a_node_that_leaves_is_waited_for_until_others_serve_what_it_served() -> None:
+    network, owner = leaving()
     network.pass_time(3)
     assert 2 not in network.nodes[owner].replies
     for node in network.nodes.values():
@@ -178,12 +184,7 @@ def test_a_node_that_leaves_is_waited_for_until_others_serve_what_it_served() ->
 
 
 def test_who_cannot_hand_over_says_what_is_lost_after_a_while() -> None:
-    network = started(wine=1)
-    [owner] = owners(network)
-    for node in network.nodes.values():
-        node.positions = {"wine": 7 if node.name == owner else 0}
-    network.ask(owner, 1, "leave")
-    network.ask(owner, 2, "handover")
+    network, owner = leaving()
     network.pass_time(9)
     assert network.answer(owner, 2) == {"kept": ["wine"]}
 
