@@ -62,6 +62,9 @@ class Ownership:
             return
         gained, lost = sorted(owned - before), sorted(before - owned)
         log.info("the data types of this node", gained=gained, given_up=lost)
+        for data_type in lost:  # nobody asks any more why it is not served here
+            self._behind.pop(data_type, None)
+            self._heart.out.pop(data_type, None)
         self._own(owned)
         if gained:
             self._ask_keeper("restage", {"data_types": gained})
@@ -96,8 +99,9 @@ class Ownership:
                 self._catch_up(data_type)
 
     def _own(self, owned: frozenset[str]) -> None:
+        """Bring up what is not here yet; what fewest others serve comes first."""
         self._shards.owned = owned
-        for data_type in sorted(owned):
+        for data_type in sorted(owned, key=lambda each: (len(self._cluster.able(each, 0)), each)):
             if self._shards.front(data_type) is None:
                 self._stager.bring_up(Shard(data_type))
         self.note_unneeded()
