@@ -1,9 +1,13 @@
 """What users of Akka rely on, and what holds here, over the cores of several routers.
 
-docs/architecture.md has the table of all promises; the tests here are for those that no other shows.
+docs/architecture.md has the table of all promises; the tests here are for those that no other shows,
+and for the table.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.actors.routers import FACE, Network
@@ -36,7 +40,8 @@ def stage(network: Network, node: str) -> None:
         network.nodes[node].stage(data_type, MODEL)
 
 
-def described(network: Network, node: str) -> dict[str, dict[str, dict[str, object]]]:
+def described(network: Network, node: str) -> Any:
+    """Return what a node says of the shards and the members, by name."""
     number = next(network.questions)
     network.ask(node, number, "cluster")
     answer = network.answer(node, number)
@@ -47,8 +52,7 @@ def described(network: Network, node: str) -> dict[str, dict[str, dict[str, obje
 
 
 def owners(network: Network, node: str, data_type: str = "wine") -> list[str]:
-    found = described(network, node)["shards"][data_type]["owners"]
-    assert isinstance(found, list)
+    found: list[str] = described(network, node)["shards"][data_type]["owners"]
     return found
 
 
@@ -85,7 +89,7 @@ def test_entity_to_shard_to_region_all_routers_name_the_same_owners_whenever_the
         for node in network.nodes
     ]
     assert told[1:] == told[:-1]
-    assert {node for nodes in told[0].values() for node in nodes} == set("abcd")  # type: ignore[attr-defined]
+    assert {node for nodes in told[0].values() for node in nodes} == set("abcd")
 
 
 # --- unknown home
@@ -353,3 +357,43 @@ def test_management_over_http_the_cluster_can_be_looked_at_and_not_changed(
         (each.method, each.resource.canonical) for each in app.router.routes() if each.resource
     ]
     assert {method for method, path in routes if path.startswith("/cluster")} == {"GET"}
+
+
+# --- the table
+
+
+def rows() -> Iterator[tuple[str, str]]:
+    """Yield each promise, and all that the page says of it."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("\n## Akka's promises, and ours\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    for line in lines[2:]:
+        _, promise, *said, _ = line.split("|")
+        yield promise.strip(), "|".join(said)
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r"`(test_\w+\.py::test_\w+)`", text)
+
+
+def test_all_promises_are_kept_by_a_test_or_said_to_be_others_here() -> None:
+    table = dict(rows())
+    assert len(table) >= 20
+    assert [
+        promise for promise, said in table.items() if not named(said) and "Ours:" not in said
+    ] == []
+
+
+def test_each_test_that_the_table_names_is_there() -> None:
+    files = {file.name: file.read_text() for file in (ROOT / "tests").rglob("test_*.py")}
+    places = [each.split("::") for _, said in rows() for each in named(said)]
+    absent = [place for place in places if f"def {place[1]}(" not in files.get(place[0], "")]
+    assert absent == []
+
+
+def test_the_table_names_each_test_of_a_promise_that_is_here() -> None:
+    text = "".join(said for _, said in rows())
+    here = re.findall(
+        r"\ndef (test_\w+)\(", Path(__file__).read_text().partition("# --- the table")[0]
+    )
+    assert [each for each in here if f"`{Path(__file__).name}::{each}`" not in text] == []
