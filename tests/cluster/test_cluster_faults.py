@@ -75,9 +75,13 @@ class Trial:
         One that is newer yet may have been published by an attempt that was given up.
         """
         try:
+            wait_until(lambda: not self._behind(), "the newest models are served", 30)
             self.cluster.wait_whole(30, same=True)
         except TimeoutError as error:
-            return [str(error)]
+            return [*self._behind(), str(error)]
+        return []
+
+    def _behind(self) -> list[str]:
         found = {name: self.cluster.positions(name) for name in self._publisher.versions}
         return [
             f"{name} is at {found[name]}, though {newest} was published"
