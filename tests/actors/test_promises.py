@@ -203,7 +203,7 @@ def test_hand_off_the_new_owner_is_ready_before_it_gets_batches_and_only_then_th
 ):
     network = started("ab", up="a", **{f"wine{each}": 1 for each in range(8)})
     network.start("b")
-    network.pass_time(1)
+    network.pass_time(5)  # longer than an actor has that nobody needs any more
     moving = next(n for n in network.config.data_types if owners(network, "a", n) == ["b"])
     network.trace.clear()
     network.score("a", 1, moving)
