@@ -67,6 +67,7 @@ class Cluster:
         }
         self.links: dict[str, Link] = {}  # by node
         self.leaving = False
+        self.fault: str | None = None  # why other nodes cannot come in
         self.forwarded: Counter[str] = Counter()
         self._owners: dict[str, tuple[str, ...]] = {}
         self._floors: dict[str, int] = {}

@@ -210,6 +210,8 @@ class Questions:
         troubles = self._reports.troubles(self._desk.clock())
         if policies := self._shards.troubles():
             troubles["policy"] = policies
+        if self._cluster.fault is not None:
+            troubles["cluster"] = [self._cluster.fault]
         if self._cluster.leaving:
             troubles["node"] = ["this node is about to end"]
         return {

@@ -37,7 +37,7 @@ from repertory.actors.router_core import RouterCore
 from repertory.actors.serving import ModelServingActor
 from repertory.actors.wire import pack_address
 from repertory.config import ClusterConfig, NodePaths
-from repertory.errors import InvalidRequest
+from repertory.errors import ConfigError, InvalidRequest
 from repertory.protos.door_pb2 import Envelope, Hello
 
 # A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
@@ -119,6 +119,8 @@ class RouterActor(DoorActor):
     def tick(self) -> None:
         """Expire what is late, connect to actors that come up, restart those that died."""
         assert self._core is not None
+        if self._core.fault is not None:
+            self._open_links()
         if self._links is not None:
             self._links.tick()
         self._core.tick()
@@ -181,13 +183,24 @@ class RouterActor(DoorActor):
                 log.error("a policy cannot be restored", data_type=policy.data_type, why=str(error))
         # Actors of a router that died are still there and serve on: they are adopted.
         self.settle()
+        if message.config.is_cluster:
+            self._links = Links(self.hub, message.config, message.node, incarnation=incarnation)
+            self._open_links()
         self.hub.listen(self._paths.router_door)
         self.start_ticking()
-        if message.config.is_cluster:
-            links = Links(self.hub, message.config, message.node, incarnation=incarnation)
-            links.open()
-            self._links = links
         log.info("the router is up", shards=sorted(map(str, self._actors)))
+
+    def _open_links(self) -> None:
+        """Listen for other nodes; without that this one is not ready, and tries again."""
+        assert self._core is not None
+        assert self._links is not None
+        before, self._core.fault = self._core.fault, None
+        try:
+            self._links.open()
+        except ConfigError as error:
+            self._core.fault = str(error)
+            if before != self._core.fault:
+                log.error("other nodes cannot come in; it is tried again", why=str(error))
 
     # --- bringing actors up, and ending them
 

@@ -108,6 +108,15 @@ class RouterCore:
     def outbox(self, outbox: list[Instruction]) -> None:
         self._desk.outbox = outbox
 
+    @property
+    def fault(self) -> str | None:
+        """Why other nodes cannot come in; None: they can, or there are none."""
+        return self._cluster.fault
+
+    @fault.setter
+    def fault(self, fault: str | None) -> None:
+        self._cluster.fault = fault
+
     def restore(self, policy: SetPolicy) -> None:
         """Put a policy in force that was so before a restart. Raises InvalidRequest."""
         if policy.data_type in self._shards.owned:

@@ -59,15 +59,16 @@ def up(config_path: Path, node: str, broker: str | None) -> None:
     config = load_config(config_path).of_node(node)
     set_up_logging(config.log_level)
     supervisor = Node(config, node, config_path, embedded_broker=embedded)
-    _refuse_what_cannot_start(config, NodePaths(config, node), embedded=embedded)
+    _refuse_what_cannot_start(config, node, embedded=embedded)
     hastened_by = asyncio.run(_run(supervisor, config))
     if hastened_by is not None:
         sys.exit(128 + hastened_by)  # as of a process that a signal ended
 
 
-def _refuse_what_cannot_start(config: ClusterConfig, paths: NodePaths, *, embedded: bool) -> None:
+def _refuse_what_cannot_start(config: ClusterConfig, node: str, *, embedded: bool) -> None:
     from repertory.doctor import holder, messages, port_fault
 
+    paths = NodePaths(config, node)
     pid = holder(paths)
     if pid is not None:
         raise click.ClickException(f"this node runs already, as process {pid} ({paths.root})")
@@ -75,6 +76,10 @@ def _refuse_what_cannot_start(config: ClusterConfig, paths: NodePaths, *, embedd
         if finding.level == "failed":
             raise click.ClickException(f"{finding.what}: {finding.found}; {finding.mend}")
     wanted = [("http.port", config.http.host, config.http.port)] if config.http.enabled else []
+    if config.is_cluster:
+        own = config.nodes[node]
+        ports = {"door_port": own.door_port, "admin_port": own.admin_port}
+        wanted += [(f"nodes.{node}.{key}", own.host, port) for key, port in ports.items()]
     if embedded:
         wanted.append(("kafka.bootstrap_servers", *_embedded_address(config)))
     for key, host, port in wanted:

@@ -105,6 +105,20 @@ def test_up_refuses_a_port_that_is_taken(
     fails(ended, f"http.port: 127.0.0.1:{taken} cannot be listened on", "another port")
 
 
+def test_up_refuses_a_door_for_other_nodes_that_is_taken(
+    config: Path, taken: int, repertory: Callable[..., Any]
+) -> None:
+    environ = {
+        "REPERTORY_NODES": f"{{a: {{door_port: {taken}}}, b: {{host: 127.0.0.2}}}}",
+        "REPERTORY_JOURNAL__KIND": "kafka",
+        "REPERTORY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        "REPERTORY_CLUSTER__SECRET": "s" * 16,
+        "REPERTORY_HTTP__PORT": "0",
+    }
+    ended = repertory("up", "--config", config, **environ)
+    fails(ended, f"nodes.a.door_port: 127.0.0.1:{taken} cannot be listened on")
+
+
 def test_up_refuses_an_embedded_broker_whose_port_is_taken(
     config: Path, taken: int, repertory: Callable[..., Any]
 ) -> None:
