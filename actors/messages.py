@@ -5,6 +5,7 @@ travel here (they go through doors), nor do the bytes of models (they go by fold
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from repertory.config import ClusterConfig
 
@@ -17,8 +18,7 @@ class StartRouter:
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(NamedTuple):  # which is looked up by twice as fast as by a dataclass, for each batch
     """What an actor of a data type is there for: a slot's model, or the policy before its slots.
 
     The default slot has no name: a data type without a policy has this one only.

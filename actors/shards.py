@@ -160,14 +160,17 @@ class Shards:
 
     def standing(self, data_type: str) -> Standing | None:
         """Return how a data type stands here; None: it is not served."""
+        policy = self.policies.get(data_type)
+        if policy is None:  # a short way, since this is asked for each batch
+            front = self.front(data_type)
+            if front is None or not front.serving:
+                return None
+            return Standing(front.status.get("position", 0))
         serving = [actor for actor in self._answering(data_type) if actor.serving]
         if not serving:
             return None
-        policy = self.policies.get(data_type)
         positions = [actor.status.get("position", 0) for actor in serving]
-        if policy is not None:
-            positions.append(policy.message.position)
-        return Standing(max(positions), has_policy=policy is not None)
+        return Standing(max(*positions, policy.message.position), has_policy=True)
 
     def troubles(self) -> list[str]:
         """Return what keeps policies in force from their work."""
