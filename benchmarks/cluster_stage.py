@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.door import FEATURES
-from benchmarks.policies import FILES, MODELS
+import yaml
+from benchmarks.policies import FILES, MODELS, ROOT
 from benchmarks.stream_processes import Processes, below
 
 from repertory.actors.client import RouterClient
@@ -138,7 +138,8 @@ def _end(node: LocalNode) -> None:
 
 def document(plan: Plan, folder: Path, brokers: str) -> dict[str, Any]:
     """Return the cluster.yaml of a plan."""
-    wine = {"message": "repertory.protos.winerecord_pb2:WineRecord", "features": list(FEATURES)}
+    example = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    wine = example["data_types"]["wine"] | {"topics": []}
     cluster: dict[str, Any] = {"secret": "known to all nodes here", "handover_ms": 0}
     if plan.tls:
         cluster["tls"] = _certificates(plan, folder / "certificates")

@@ -223,7 +223,11 @@ async def steady(client: RouterClient, *, rate: float, batch: int, seconds: floa
 
 async def majority(rounds: int, seconds: float) -> None:
     """Measure and print what three slots cost beside the slowest one alone."""
-    waiting = {"forest": {"median_ms": 20}, "mlp": {"median_ms": 10}, "tree": {"median_ms": 5}}
+    waiting = {
+        "forest": {"median_ms": 20.0},
+        "mlp": {"median_ms": 10.0},
+        "tree": {"median_ms": 5.0},
+    }
     print("| models | way | mean, ms | p99, ms | of the slowest alone |\n|---|---|---|---|---|")
     for kind, delays in (("wait", waiting), ("compute", {})):
         means, tails = defaultdict(list), defaultdict(list)
