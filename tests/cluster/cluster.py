@@ -215,7 +215,8 @@ def _fault(answer: Any, running: Sequence[str], kinds: Mapping[str, Kind]) -> st
         return f"{up} are up, and not {running}"
     for name, kind in kinds.items():
         shard = answer["shards"][name]
-        if len(shard["owners"]) != min(kind.replicas, len(running)):
+        owners = [each for each in shard["owners"] if each in running]
+        if len(owners) != min(kind.replicas, len(running)) or owners != shard["owners"]:
             return f"the owners of {name} are {shard['owners']}"
         if missing := set(shard["owners"]) - set(shard["ready"]):
             return f"{missing} are not ready to serve {name}"

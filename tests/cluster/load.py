@@ -10,7 +10,7 @@ from tests.cluster.load_process import LoadProcess
 from tests.cluster.timeline import longest_after
 
 # How long a client waits for an answer before it tries again: longer than serving may stand still.
-PATIENCE = {2: 5.0, 1: 12.0}
+SINGLE_PATIENCE, REPLICATED_PATIENCE = 12.0, 5.0
 SINGLE_SECONDS, REPLICATED_SECONDS = 10.0, 3.0  # serving resumes within, after a fault
 RESULTS_SECONDS = 60.0  # after the last record was sent, until the last result must be there
 
@@ -120,7 +120,10 @@ class Load:
         self._http_settings = {
             "urls": self._urls,
             "every": len(self._urls) * len(self._kinds) / http_rate,
-            "patience": {name: PATIENCE[kind.replicas] for name, kind in self._kinds.items()},
+            "patience": {
+                name: SINGLE_PATIENCE if kind.replicas == 1 else REPLICATED_PATIENCE
+                for name, kind in self._kinds.items()
+            },
         }
         self._stream_settings = {
             "brokers": cluster.brokers,

@@ -20,7 +20,7 @@ class Publisher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.versions: dict[str, int] = {}  # the newest by data type
-        self.failures = 0
+        self.published = self.failures = 0
 
     def _run(self) -> None:
         nodes = itertools.cycle(self._cluster.running)
@@ -29,6 +29,7 @@ class Publisher:
                 try:
                     answer = next(nodes).publish(data_type, wait=False)
                     self.versions[data_type] = answer["version"]
+                    self.published += 1
                     break
                 except (OSError, HTTPException):
                     self.failures += 1
