@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("what", choices=("hop", "nodes"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--rate", type=float, default=20_000.0, help="records a second (nodes)")
     parser.add_argument("--json", type=Path, help="write the numbers to this file, too")
     given = parser.parse_args(arguments)

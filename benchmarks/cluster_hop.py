@@ -7,7 +7,7 @@ turns.
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from benchmarks.cluster_stage import Plan, Stage, stage
@@ -60,24 +60,33 @@ async def measure_hop(rounds: int, seconds: float, *, say: Say) -> list[Trial]:
         plan = Plan(2, ["wine"], owners=[OWNER], tls=transport == "TLS")
         async with stage(plan) as found:
             for number in range(1, rounds + 1):
-                for door in (OWNER, OTHER) if number % 2 else (OTHER, OWNER):
-                    numbers = await _measure(found, door, seconds)
+                for door, numbers in (await _measure(found, number, seconds)).items():
                     trials.append(Trial(number, transport, DOORS[door], numbers))
                     say(f"round {number}, {transport}, {DOORS[door]}: {_told(numbers)}")
     return trials
 
 
-async def _measure(found: Stage, door: str, seconds: float) -> Numbers:
-    client = found.clients[door]
-    await throughput(client, WARM_SECONDS)
+async def _measure(found: Stage, number: int, seconds: float) -> dict[str, Numbers]:
+    """Measure each number at one door and then at the other: a moment later, all may be slower."""
+    doors = (OWNER, OTHER) if number % 2 else (OTHER, OWNER)
+    if number == 1:
+        for door in doors:
+            await throughput(found.clients[door], WARM_SECONDS)
+    most = {door: await _most(found, door, seconds) for door in doors}
+    batch = {door: await alone(found.clients[door], BATCH, seconds) for door in doors}
+    record = {door: await alone(found.clients[door], 1, seconds) for door in doors}
+    return {door: Numbers(*most[door], *batch[door], *record[door]) for door in DOORS}
+
+
+async def _most(found: Stage, door: str, seconds: float) -> tuple[float, float]:
+    """Return records a second, and microseconds of CPU a record. Raises RuntimeError for a detour."""
     hops, cpu, began = await found.forwarded(), found.cpu_seconds(), time.perf_counter()
-    batches = await throughput(client, seconds)
+    batches = await throughput(found.clients[door], seconds)
     took, cpu = time.perf_counter() - began, found.cpu_seconds() - cpu
     if (hops := await found.forwarded() - hops) != (batches if door == OTHER else 0):
         raise RuntimeError(f"{hops} of {batches} batches made a hop at the door of {door}")
     records = batches * BATCH
-    batch, record = await alone(client, BATCH, seconds), await alone(client, 1, seconds)
-    return Numbers(records / took, cpu * 1e6 / records, *batch, *record)
+    return records / took, cpu * 1e6 / records
 
 
 async def throughput(client: RouterClient, seconds: float) -> int:
@@ -105,28 +114,29 @@ async def alone(client: RouterClient, count: int, seconds: float) -> tuple[float
     return cuts[49], cuts[98]
 
 
-def medians(trials: Iterable[Trial]) -> dict[tuple[str, str], Numbers]:
-    """Return the median of each number over the rounds, by transport and door."""
-    found: dict[tuple[str, str], list[Numbers]] = {}
-    for trial in trials:
-        found.setdefault((trial.transport, trial.door), []).append(trial.numbers)
-    return {
-        place: Numbers(*map(statistics.median, zip(*map(astuple, each), strict=True)))
-        for place, each in found.items()
-    }
+def median(numbers: Iterable[Numbers]) -> Numbers:
+    """Return the median of each number."""
+    return Numbers(*map(statistics.median, zip(*map(astuple, numbers), strict=True)))
 
 
-def hop_table(trials: Iterable[Trial]) -> list[str]:
-    """Return the lines of a table in Markdown: medians, and the ratios of them."""
+def hop_table(trials: Sequence[Trial]) -> list[str]:
+    """Return the lines of a table in Markdown: medians, and those of the ratios in each round."""
     headings = "records/s | CPU µs a record | batch p50 ms | p99 ms | record p50 ms | p99 ms"
     lines = [f"| between nodes | door | {headings} |", "|---|---|---:|---:|---:|---:|---:|---:|"]
-    found = medians(trials)
-    for transport in dict.fromkeys(transport for transport, _ in found):
-        owner, other = (found[transport, DOORS[door]] for door in (OWNER, OTHER))
-        for door, numbers in ((DOORS[OWNER], owner), (DOORS[OTHER], other)):
-            lines.append(f"| {transport} | {door} | {_cells(numbers)} |")
-        ratios = (f"{each:.2f}" for each in astuple(other.over(owner)))
-        lines.append(f"| {transport} | ratio | {' | '.join(ratios)} |")
+    for transport in dict.fromkeys(trial.transport for trial in trials):
+        by_door = {
+            door: [
+                each.numbers for each in trials if (each.transport, each.door) == (transport, door)
+            ]
+            for door in DOORS.values()
+        }
+        for door, numbers in by_door.items():
+            lines.append(f"| {transport} | {door} | {_cells(median(numbers))} |")
+        owner, other = (by_door[DOORS[door]] for door in (OWNER, OTHER))
+        ratios = median(b.over(a) for a, b in zip(owner, other, strict=True))
+        lines.append(
+            f"| {transport} | ratio | {' | '.join(f'{each:.2f}' for each in astuple(ratios))} |"
+        )
     return lines
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmarks import cluster_growth, cluster_hop
 from benchmarks.cluster import main
-from benchmarks.cluster_growth import EVENLY, OWNERS, Cost, growth_beyond_hop, verdict
+from benchmarks.cluster_growth import EVENLY, OWNERS, Cost, verdict
 from benchmarks.cluster_hop import Numbers
 
 
@@ -20,26 +20,23 @@ def trials(evenly: tuple[float, float, float]) -> list[cluster_growth.Trial]:
     ]
 
 
-def test_a_hop_that_costs_the_same_everywhere_is_no_growth() -> None:
-    """Half of all records make one with two nodes, two of three with three."""
-    assert growth_beyond_hop([3.0, 3.0 + 1.2 / 2, 3.0 + 1.2 * 2 / 3]) == pytest.approx(0)
-
-
-def test_what_three_nodes_cost_beyond_the_hop_is_growth() -> None:
-    growth, sentences = verdict(trials((3.0, 3.6, 3.8 * 1.2)))
-    assert growth == pytest.approx(0.2)
-    assert "NOT within" in sentences[-1]
+@pytest.mark.parametrize(("three", "growth"), [(3.8, 0.0), (3.8 * 1.2, 0.2)])
+def test_growth_is_what_three_nodes_cost_beyond_the_hop(three: float, growth: float) -> None:
+    """Of 1.2 µs here: half of all records make one with two nodes, two of three with three."""
+    found, sentences = verdict(trials((3.0, 3.6, three)))
+    assert found == pytest.approx(growth)
+    assert ("NOT within" in sentences[-1]) is (growth > 0.1)
     assert "a hop costs 1.20 µs a record with two nodes" in sentences[0]
 
 
-def test_ratios_are_those_of_medians() -> None:
-    """And the door of the owner is what the other one is compared with."""
+def test_ratios_are_those_of_each_round() -> None:
+    """A round in which the machine was slow says as much as others; the owner's door is the base."""
     found = [
         cluster_hop.Trial(number, "TCP", door, Numbers(rate, 2.0, 1.0, 1.0, 1.0, 1.0))
-        for door, rates in (("at the owner", (80, 100, 999)), ("one hop away", (50, 10, 60)))
+        for door, rates in (("at the owner", (80, 10, 999)), ("one hop away", (60, 7, 700)))
         for number, rate in enumerate(rates, 1)
     ]
-    assert cluster_hop.hop_table(found)[-1].startswith("| TCP | ratio | 0.50 | 1.00 |")
+    assert cluster_hop.hop_table(found)[-1].startswith("| TCP | ratio | 0.70 | 1.00 |")
 
 
 def test_nodes_with_tls_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,5 +55,5 @@ async def test_a_load_that_is_spread_evenly_makes_as_many_hops_as_it_should(
     """Each other batch comes in at a door that is not its owner's, however these are placed."""
     monkeypatch.setattr(cluster_growth, "DATA_TYPES", ("red", "white", "pink"))
     found = await cluster_growth.measure_growth(1, 0.2, rate=20_000, nodes=[2], say=print)
-    assert [(each.way, each.cost.hops) for each in found] == [(OWNERS, 0.0), (EVENLY, 0.5)]
+    assert {(each.way, each.cost.hops) for each in found} == {(OWNERS, 0.0), (EVENLY, 0.5)}
     assert not any(each.cost.failures for each in found)
