@@ -106,6 +106,18 @@ class Cluster:
         """Return the other nodes that something can be sent to."""
         return frozenset(node for node in self.membership.reachable() if node in self.links)
 
+    def staying(self) -> frozenset[str]:
+        """Return the other nodes that something can be sent to, and that are not about to end."""
+        leaving = MemberState.LEAVING
+        return frozenset(
+            node for node in self.reachable() if self.membership.state(node) is not leaving
+        )
+
+    def taken_over(self, data_type: str, floor: int) -> bool:
+        """Return whether all owners of a data type, none of which is this node, serve it."""
+        owners, able = self.owners(data_type), self.able(data_type, floor)
+        return bool(owners) and all(node in able for node in owners)
+
     def serving(self, data_type: str) -> dict[str, Standing]:
         """Return which other nodes serve a data type, reachable or not, and how it stands there."""
         return {} if self.alone else self.membership.ready(data_type)

@@ -40,13 +40,13 @@ class Handover:
             return
         kept = self._kept()
         for job, deadline in list(self._waiting):
-            if not kept or not self._cluster.reachable() or self._desk.clock() >= deadline:
+            if not kept or not self._cluster.staying() or self._desk.clock() >= deadline:
                 self._waiting.remove((job, deadline))
                 self._desk.pass_back(job, Envelope.ANSWER, orjson.dumps({"kept": kept}))
 
     def _kept(self) -> list[str]:
         """Return what is served here and nowhere else, or has something in hand yet."""
-        elsewhere = self._ownership.served_elsewhere()
+        elsewhere = self._ownership.taken_over()
         busy = {
             shard.data_type for shard, actor in self._shards.actors.items() if actor.target.load
         }

@@ -66,7 +66,7 @@ class Keeper:
         self._appends: dict[str, asyncio.Future[Entry]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._done = 0  # position up to which entries were admitted
-        self._gained: set[str] = set()  # data types whose actors are new
+        self._gained: dict[str, asyncio.Future[None]] = {}  # data types whose actors are new
         self._behind: dict[str, tuple[int, asyncio.Future[str]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -139,9 +139,11 @@ class Keeper:
 
     async def _catch_up(self, admission: Admission) -> None:
         """Stage what the router has new actors for, and what other nodes serve, and this one not."""
-        while self._gained:
-            if not await admission.restage({self._gained.pop()}):
-                break
+        for data_type, staged in list(self._gained.items()):
+            del self._gained[data_type]
+            await admission.restage({data_type})
+            if not staged.done():
+                staged.set_result(None)
         for data_type, (position, answer) in list(self._behind.items()):
             del self._behind[data_type]
             if position > self._done:
@@ -337,8 +339,12 @@ class Keeper:
         return _outcome(model)
 
     async def _note_gained(self, data: dict[str, Any]) -> dict[str, Any]:
-        self._gained |= set(data["data_types"]) & set(self._config.data_types)
+        loop, gained = asyncio.get_running_loop(), set(data["data_types"])
+        for data_type in gained & set(self._config.data_types):
+            self._gained.setdefault(data_type, loop.create_future())
         self._appended.set()
+        waiting = [self._gained[name] for name in gained if name in self._gained]
+        await asyncio.gather(*waiting)
         return {}
 
     async def _note_behind(self, data: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from repertory.errors import ConfigError
 
 ROUTER_SECONDS = 20.0  # for a new router to open its door
 PING_SECONDS = 1.0
+CANCEL_SECONDS = 1.0
 # A router that answers nothing for this long hangs, and is killed; its successor adopts its actors.
 HUNG_SECONDS = 15.0
 # Ctrl-C ends a single node within five seconds; several have a journal that takes its time.
@@ -217,7 +218,9 @@ async def _unless(hasten: asyncio.Event, work: Coroutine[Any, Any, None]) -> boo
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    _, late = await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+    for task in late:  # it must not keep the node from ending
+        log.error("a task of the supervisor does not end", task=repr(task.get_coro()))
 
 
 @contextlib.contextmanager

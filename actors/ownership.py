@@ -26,6 +26,8 @@ GRACE_SECONDS = 3.0
 # An owner that is behind the others for so long asks the keeper why; then ever less often.
 BEHIND_SECONDS, LONGEST_SECONDS = 3.0, 60.0
 KEEPER_SECONDS = 60.0
+# An actor that has no model, of a data type that was given up, may yet get one for so long.
+IDLE_SECONDS = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class Ownership:
         self._stager = stager
         self._heart = heart
         self._keeper = keeper
+        self._given_up: dict[str, float] = {}  # since when
         self._behind: dict[str, tuple[float, float]] = {}  # when to ask, and how long after that
 
     def begin(self) -> None:
@@ -62,32 +65,45 @@ class Ownership:
             return
         gained, lost = sorted(owned - before), sorted(before - owned)
         log.info("the data types of this node", gained=gained, given_up=lost)
+        self._given_up |= dict.fromkeys(lost, self._desk.clock())
         for data_type in lost:  # nobody asks any more why it is not served here
             self._behind.pop(data_type, None)
             self._heart.out.pop(data_type, None)
         self._own(owned)
         if gained:
-            self._ask_keeper("restage", {"data_types": gained})
+            self._shards.unsettled.update(gained)
+            self._ask_keeper("restage", {"data_types": gained}, self._settled(gained))
 
     def note_unneeded(self) -> None:
         """Note which actors nobody asks for any more."""
-        elsewhere = self.served_elsewhere()
-        unneeded = {actor.shard for actor in self._shards.unneeded(elsewhere)}
+        unneeded = {actor.shard for actor in self._shards.unneeded(self._let_go())}
         for shard, actor in self._shards.actors.items():
             if shard not in unneeded:
                 actor.unneeded_since = None
             elif actor.unneeded_since is None:
                 actor.unneeded_since = self._desk.clock()
 
-    def served_elsewhere(self) -> set[str]:
-        """Return the data types here that another node serves as well, no older than this one."""
+    def taken_over(self) -> set[str]:
+        """Return the data types here that all their owners serve, no older than this node."""
         found = set()
         for data_type in self._shards.here():
             own = self._shards.standing(data_type)
-            floor = own.position if own is not None else 0
-            if self._cluster.able(data_type, floor):
+            if self._cluster.taken_over(data_type, own.position if own is not None else 0):
                 found.add(data_type)
         return found
+
+    def _let_go(self) -> set[str]:
+        """Return the data types that were given up, and need no actors here any more.
+
+        One that nobody serves is kept: its owner may take longer than the actor that comes up here.
+        """
+        taken_over, before = self.taken_over(), self._desk.clock() - IDLE_SECONDS
+        return {
+            name
+            for name in self._shards.given_up()
+            if name in taken_over
+            or (not self._shards.serves(name) and self._given_up.get(name, 0.0) < before)
+        }
 
     def tick(self) -> None:
         """End what nobody needs; ask why this node is behind others."""
@@ -131,6 +147,9 @@ class Ownership:
             about = {"data_type": data_type, "position": max(others)}
             self._ask_keeper("catch_up", about, self._noted(data_type))
 
+    def _settled(self, gained: list[str]) -> Callable[[Envelope.Kind, bytes], None]:
+        return lambda kind, payload: self._shards.unsettled.difference_update(gained)
+
     def _noted(self, data_type: str) -> Callable[[Envelope.Kind, bytes], None]:
         def take(kind: Envelope.Kind, payload: bytes) -> None:
             if kind == Envelope.ANSWER:
@@ -147,7 +166,7 @@ class Ownership:
         self,
         subject: str,
         data: dict[str, Any],
-        taker: Callable[[Envelope.Kind, bytes], None] = lambda kind, payload: None,
+        taker: Callable[[Envelope.Kind, bytes], None],
     ) -> None:
         envelope = Envelope(kind=Envelope.ASK, subject=subject)
         frame = Frame(envelope, orjson.dumps(data))

@@ -45,6 +45,8 @@ START_SECONDS = 20.0
 # A process that starts needs a core for half a second. More than there are cores at a time only
 # make each other late, and none of them serves before the last one does.
 STARTING_AT_ONCE = max(2, os.cpu_count() or 1)
+# So many in a row of one shard that do not come up tell of a system that creates none any more.
+MOST_ATTEMPTS = 3
 # An actor that dies again and again is started again after this long, then twice as long, …
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 2.0
 # One that served for this long has earned a prompt restart.
@@ -65,6 +67,7 @@ class _Actor:
     address: ActorAddress | None = None  # known once it is adopted
     child: ActorAddress | None = None  # when this router created it
     created: float = 0.0  # monotonic seconds; 0: to be created
+    attempts: int = 0  # processes since one was up that neither came up nor ended
     up_since: float = 0.0
     backoff: float = FIRST_BACKOFF
     not_before: float = 0.0
@@ -213,12 +216,24 @@ class RouterActor(DoorActor):
             hello = Hello(protocol=PROTOCOL_VERSION, role="router", name=self._node)
             self.hub.send(peer, Envelope(kind=Envelope.HELLO), hello.SerializeToString())
         elif now > actor.not_before and self._may_start(actor, now):
+            self._give_up_late(actor)
             actor.created = now
             kind = PolicyActor if actor.shard.is_policy else ModelServingActor
             actor.child = self.createActor(kind)
             assert self._config is not None
             self.send(actor.child, StartServing(self._config, self._node, actor.shard))
             log.info("an actor is started", shard=str(actor.shard))
+
+    def _give_up_late(self, actor: _Actor) -> None:
+        """End a process that has not come up; if none does, this router cannot start any more."""
+        if not actor.created or actor.child is None:
+            return
+        log.warning("an actor did not come up; another is started", shard=str(actor.shard))
+        self.send(actor.child, ActorExitRequest())
+        actor.attempts += 1
+        if actor.attempts >= MOST_ATTEMPTS:
+            log.critical("no actor comes up; the next router adopts those there are")
+            os._exit(1)
 
     def _may_start(self, actor: _Actor, now: float) -> bool:
         if actor.created:
@@ -257,6 +272,7 @@ class RouterActor(DoorActor):
         for actor in self._actors.values():
             if actor.peer == peer:
                 actor.up_since = time.monotonic()
+                actor.attempts = 0
                 adopt = Envelope(kind=Envelope.TELL, subject="adopt")
                 self.hub.send(peer, adopt, pack_address(self.myAddress))
                 self._core.shard_up(actor.shard, peer)

@@ -252,6 +252,7 @@ class RouterCore:
             return
         client.batches[data_type] += 1
         if client.node:
+            frame.envelope.forwarded = True
             self._routes.route_here(job)
         else:
             self._routes.route(job)

@@ -68,6 +68,9 @@ class Routes:
         if front is None or not (data_type in self._shards.owned or self._shards.serves(data_type)):
             self._desk.fail(job, FailureCode.ELSEWHERE, f"{data_type!r} is not served here")
             return
+        if self._is_coming(data_type):
+            self._held.append(job)
+            return
         front.target.add(job)
         self._desk.dispatch(front.target)
 
@@ -75,7 +78,10 @@ class Routes:
         """Try again to find a target for what is held."""
         held, self._held = self._held, deque()
         for job in held:
-            self.route(job)
+            if job.frame.envelope.forwarded:
+                self.route_here(job)
+            else:
+                self.route(job)
 
     def release(self) -> None:
         """Give what waits here, for an actor that is not there, to a node that serves."""
@@ -194,12 +200,16 @@ class Routes:
             best.append((node not in owners, target.load, rank, target))
         return min(best, key=lambda each: each[:3])[3]
 
+    def _is_coming(self, data_type: str) -> bool:
+        """Return whether it is not known yet which model, if any, is to be on stage here."""
+        return data_type in self._shards.unsettled and not self._shards.serves(data_type)
+
     def _coming(self, data_type: str) -> Target | None:
         """Return who will serve a data type that nobody serves, or will say that there is no model."""
         front, reachable = self._shards.front(data_type), self._cluster.reachable()
         for node in self._cluster.owners(data_type):
             if node == self._cluster.node and front is not None:
-                return front.target
+                return None if self._is_coming(data_type) else front.target
             if node in reachable:
                 return self.remotes[node].target(data_type)
         return None

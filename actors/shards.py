@@ -74,6 +74,7 @@ class Shards:
         self.actors: dict[Shard, ShardActor] = {}
         self.policies: dict[str, PolicyInForce] = {}
         self.owned: frozenset[str] = frozenset()
+        self.unsettled: set[str] = set()  # the keeper has not told yet what is to be on stage
 
     def add(self, shard: Shard) -> ShardActor:
         """Have an actor for a shard of a declared data type. Idempotent."""
@@ -127,15 +128,12 @@ class Shards:
         """Forget the policy of a data type that has no actors here any more."""
         self.policies.pop(data_type, None)
 
-    def unneeded(self, served_elsewhere: Collection[str] = ()) -> Iterator[ShardActor]:
-        """Yield the actors that no policy in force, or on its way, asks for.
-
-        Those of data types that are not owned are needed until these are served elsewhere.
-        """
+    def unneeded(self, let_go: Collection[str] = ()) -> Iterator[ShardActor]:
+        """Yield the actors that no policy in force, or on its way, asks for, and those of `let_go`."""
         for shard, actor in self.actors.items():
+            if shard.data_type in let_go:
+                yield actor
             if shard.data_type not in self.owned:
-                if shard.data_type in served_elsewhere or not self.serves(shard.data_type):
-                    yield actor
                 continue
             policy = self.policies.get(shard.data_type)
             if shard.is_policy:

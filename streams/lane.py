@@ -31,6 +31,7 @@ class Lane:
         """Batches that are being scored, or wait for their turn to be written."""
         self.unanswered = 0
         """Batches that are being scored."""
+        self._positions: dict[str, int] = {}  # of the newest models whose results were written
         self._changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._closing = False
@@ -109,8 +110,26 @@ class Lane:
 
     async def _write(self) -> None:
         while True:
-            pieces = await (await self._sent.get())
+            pieces = await self._not_older(await (await self._sent.get()))
             await self._sink.ready_for(pieces)
             self._sink.write(self.stream, pieces)
             self.in_flight -= 1
             self._changed.set()
+
+    async def _not_older(self, pieces: list[Scored]) -> list[Scored]:
+        """Have scored again what an older model has scored than what is written before it.
+
+        Batches are scored side by side: the later one may have been faster than the swap between.
+        """
+        newest = list[Scored]()
+        for piece in pieces:
+            is_older = 0 < _position(piece) < self._positions.get(piece.data_type, 0)
+            newest += await self._scorer.score(piece.records) if is_older else [piece]
+        for piece in newest:
+            known = self._positions.get(piece.data_type, 0)
+            self._positions[piece.data_type] = max(known, _position(piece))
+        return newest
+
+
+def _position(piece: Scored) -> int:
+    return piece.columns.position if piece.columns is not None else 0

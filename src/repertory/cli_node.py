@@ -136,6 +136,8 @@ async def _run(supervisor: Any, config: ClusterConfig) -> int | None:
         in_order = await supervisor.run(signals.stop, signals.hasten)
     finally:
         telling.cancel()
+        # From here on the node has ended: a signal that comes now shall not change its exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     return None if in_order else signals.last
 
 

@@ -283,8 +283,9 @@ class Cluster(_Section):
     """A node that is silent for so long is sent nothing any more."""
     down_ms: int = Field(default=5000, ge=200)
     """One that is silent for so long is taken to be gone: others serve what it served."""
-    handover_ms: int = Field(default=8000, ge=0)
-    """How long a node that ends waits at most for others to serve what it served."""
+    handover_ms: int = Field(default=20_000, ge=0)
+    """How long a node that ends waits at most for others to serve what it served; it serves
+    meanwhile."""
 
     @model_validator(mode="after")
     def _patience_grows(self) -> Self:

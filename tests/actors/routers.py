@@ -52,10 +52,18 @@ class SimulatedNode:
         self.positions: dict[str, int] = {}  # what its actors have on stage; 0 and none: no model
         self.replies: dict[int, tuple[int, int, bytes]] = {}  # number: kind, position, payload
         self.answers = 0
+        self.keeper_answers = True
+        self._asked = list[int]()
         self.scored: list[bytes] = []  # the records that its actors have scored, in order
         self._next = 100
         self.links: dict[int, str] = {}  # our peer: node
         self.callers: dict[str, int] = {}  # node: peer
+
+    def let_keeper_answer(self) -> None:
+        """Have the keeper answer what it was asked."""
+        asked, self._asked = self._asked, []
+        for number in asked:
+            self._answer(KEEPER, number, {"of": self.name})
 
     def new_peer(self) -> int:
         self._next += 1
@@ -125,7 +133,9 @@ class SimulatedNode:
         elif peer in self.actors and kind == Envelope.ASK:
             self._answer(peer, number, self._state(self.actors[peer].data_type))
         elif peer == KEEPER and kind == Envelope.ASK:
-            self._answer(peer, number, {"of": self.name})
+            self._asked.append(number)
+            if self.keeper_answers:
+                self.let_keeper_answer()
         elif peer == FACE and kind != Envelope.WELCOME:
             assert number not in self.replies, "a second reply to one batch"
             self.replies[number] = (kind, frame.envelope.position, frame.payload)

@@ -136,6 +136,61 @@ def test_without_a_model_anywhere_the_asker_is_told_so_at_once() -> None:
         assert Failure.FromString(network.nodes[node].replies[1][2]).code == "no_model"
 
 
+def test_while_its_new_owner_asks_its_keeper_for_the_model_a_data_type_is_waited_for() -> None:
+    network = started(wine=1)
+    asker, [owner] = stranger(network), owners(network)
+    for node in network.nodes.values():
+        node.positions["wine"], node.keeper_answers = 0, False
+    network.kill(owner)
+    network.pass_time(GONE)
+    for node in network.nodes.values():
+        network.score(node.name, 1)
+    network.pass_time(1)
+    assert all(1 not in node.replies for node in network.nodes.values())
+    for node in network.nodes.values():
+        node.stage("wine", 7)
+        node.let_keeper_answer()
+    network.pass_time(0.2)
+    assert scored_by(network, asker, 1) == owners(network)[0]
+
+
+def test_without_a_model_it_is_waited_for_no_longer_than_the_keeper_takes() -> None:
+    network = started(wine=1)
+    [owner] = owners(network)
+    for node in network.nodes.values():
+        node.positions["wine"] = 0
+    network.kill(owner)
+    network.pass_time(GONE)
+    for node in network.nodes.values():
+        network.score(node.name, 1)
+        network.pass_time(0.2)
+        assert Failure.FromString(node.replies[1][2]).code == "no_model"
+
+
+def test_an_old_owner_serves_until_all_replicas_do() -> None:
+    network = Network("abc", {f"wine{i}": 2 for i in range(6)}, up="ab")
+    network.pass_time(GONE)
+    for node in network.nodes.values():
+        for name in network.config.data_types:
+            node.stage(name, 7)
+    network.start("c")
+    network.pass_time(10)
+    types = set(network.config.data_types)
+    assert network.nodes["a"].serves() == network.nodes["b"].serves() == types
+    for name in types:
+        network.nodes["c"].stage(name, 7)
+    network.pass_time(5)
+    assert sum(len(node.serves()) for node in network.nodes.values()) == 2 * len(types)
+
+
+def test_nodes_that_end_together_wait_for_nobody(network: Network) -> None:
+    for number, subject in enumerate(("leave", "handover"), 1):
+        for name in network.nodes:
+            network.ask(name, number, subject)
+        network.pass_time(0.2)
+    assert all(2 in node.replies for node in network.nodes.values())
+
+
 def test_a_node_that_joins_serves_its_share_and_the_old_owner_retires() -> None:
     network = Network("ab", {f"wine{i}": 1 for i in range(8)}, up="a")
     network.pass_time(GONE)
@@ -185,7 +240,7 @@ def test_a_node_that_leaves_is_waited_for_until_others_serve_what_it_served() ->
 
 def test_who_cannot_hand_over_says_what_is_lost_after_a_while() -> None:
     network, owner = leaving()
-    network.pass_time(9)
+    network.pass_time(21)
     assert network.answer(owner, 2) == {"kept": ["wine"]}
 
 
