@@ -66,7 +66,7 @@ class Keeper:
         self._appends: dict[str, asyncio.Future[Entry]] = {}
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._done = 0  # position up to which entries were admitted
-        self._gained: dict[str, asyncio.Future[None]] = {}  # data types whose actors are new
+        self._admission: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()
         self._behind: dict[str, tuple[int, asyncio.Future[str]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -101,7 +101,9 @@ class Keeper:
                 router=self._router,
             )
             policies = PolicyAdmission(self._config, self._paths, self._store, stage)
-            await self._follow(Admission(self._config, self._store, stage, policies))
+            admission = Admission(self._config, self._store, stage, policies)
+            self._admission.set_result(admission)
+            await self._follow(admission)
         finally:
             await asyncio.to_thread(green_room.close)
             await shared.close()
@@ -138,12 +140,7 @@ class Keeper:
                 self._appended.clear()
 
     async def _catch_up(self, admission: Admission) -> None:
-        """Stage what the router has new actors for, and what other nodes serve, and this one not."""
-        for data_type, staged in list(self._gained.items()):
-            del self._gained[data_type]
-            await admission.restage({data_type})
-            if not staged.done():
-                staged.set_result(None)
+        """Try again to stage what other nodes serve, and this one does not."""
         for data_type, (position, answer) in list(self._behind.items()):
             del self._behind[data_type]
             if position > self._done:
@@ -179,7 +176,7 @@ class Keeper:
             "policy": self._set_policy,
             "policy_rollback": self._roll_policy_back,
         }
-        catching_up = {"restage": self._note_gained, "catch_up": self._note_behind}
+        catching_up = {"restage": self._stage_gained, "catch_up": self._note_behind}
         if subject in catching_up:
             return await catching_up[subject](data)
         histories = {"versions": self._versions, "policies": self._policies}
@@ -338,13 +335,11 @@ class Keeper:
         model = await self._store.run(lambda: catalog.get(entry.data_type, version))
         return _outcome(model)
 
-    async def _note_gained(self, data: dict[str, Any]) -> dict[str, Any]:
-        loop, gained = asyncio.get_running_loop(), set(data["data_types"])
-        for data_type in gained & set(self._config.data_types):
-            self._gained.setdefault(data_type, loop.create_future())
-        self._appended.set()
-        waiting = [self._gained[name] for name in gained if name in self._gained]
-        await asyncio.gather(*waiting)
+    async def _stage_gained(self, data: dict[str, Any]) -> dict[str, Any]:
+        # At once, and not in turn with the journal: whoever gained them has callers that wait.
+        admission = await asyncio.shield(self._admission)
+        gained = set(data["data_types"]) & set(self._config.data_types)
+        await asyncio.gather(*(admission.restage({name}) for name in gained))
         return {}
 
     async def _note_behind(self, data: dict[str, Any]) -> dict[str, Any]:

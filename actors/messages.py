@@ -35,6 +35,11 @@ class Shard(NamedTuple):  # which is looked up by twice as fast as by a dataclas
 
 
 @dataclass(frozen=True, slots=True)
+class StandBy:
+    """Router → serving actor: get ready to serve whatever you are told to. Not answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartServing:
     """Router → serving or policy actor: begin. Answered by the actor's door.
 

@@ -28,6 +28,7 @@ from repertory.actors.messages import (
     PolicySet,
     Shard,
     StagingFailed,
+    StandBy,
     StartRouter,
     StartServing,
 )
@@ -85,6 +86,7 @@ class RouterActor(DoorActor):
         self._actors: dict[Shard, _Actor] = {}
         self._policies: PolicyStore | None = None
         self._links: Links | None = None
+        self._spares: list[ActorAddress] = []
         self._resent = 0.0
 
     def control(self, message: Any, sender: ActorAddress) -> None:
@@ -137,6 +139,7 @@ class RouterActor(DoorActor):
         now = time.monotonic()
         if now - self._resent > RESEND_SECONDS:
             self._resent = now
+            self._keep_spares()
             for stage in self._core.unacknowledged():
                 self._tell(stage.shard, stage.message)
 
@@ -218,11 +221,26 @@ class RouterActor(DoorActor):
         elif now > actor.not_before and self._may_start(actor, now):
             self._give_up_late(actor)
             actor.created = now
-            kind = PolicyActor if actor.shard.is_policy else ModelServingActor
-            actor.child = self.createActor(kind)
+            actor.child = self._new_child(actor.shard)
             assert self._config is not None
             self.send(actor.child, StartServing(self._config, self._node, actor.shard))
             log.info("an actor is started", shard=str(actor.shard))
+
+    def _new_child(self, shard: Shard) -> ActorAddress:
+        if shard.is_policy:
+            return self.createActor(PolicyActor)
+        if self._spares:
+            return self._spares.pop()
+        return self.createActor(ModelServingActor)
+
+    def _keep_spares(self) -> None:
+        """Have actors that wait for what this node may have to take over, once all others are up."""
+        assert self._config is not None
+        is_busy = any(each.created and not each.up_since for each in self._actors.values())
+        wanted = self._config.cluster.spare_actors if self._config.is_cluster else 0
+        if len(self._spares) < wanted and not is_busy:
+            self._spares.append(self.createActor(ModelServingActor))
+            self.send(self._spares[-1], StandBy())
 
     def _give_up_late(self, actor: _Actor) -> None:
         """End a process that has not come up; if none does, this router cannot start any more."""
@@ -304,6 +322,8 @@ class RouterActor(DoorActor):
         log.warning("an actor is lost; it is started again", shard=str(actor.shard), why=reason)
 
     def _child_exited(self, address: ActorAddress) -> None:
+        if address in self._spares:
+            self._spares.remove(address)
         # Those with a door are seen dying at the door, in the same moment; this is for the others.
         for actor in self._actors.values():
             if actor.child == address and actor.created and not actor.up_since:

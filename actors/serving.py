@@ -34,6 +34,7 @@ from repertory.actors.messages import (
     Shard,
     StageModel,
     StagingFailed,
+    StandBy,
     StartServing,
 )
 from repertory.actors.sketches import wants_sketches
@@ -42,6 +43,7 @@ from repertory.actors.stage import Stage
 from repertory.actors.wire import unpack_address
 from repertory.config import NodePaths
 from repertory.errors import FailureCode, NoModel, ProtocolError
+from repertory.models.loader import import_engine
 from repertory.models.model import ModelBroken
 from repertory.models.records import RecordDecoder
 from repertory.models.schema import schema_of
@@ -100,12 +102,17 @@ class ModelServingActor(DoorActor):
         self._clearing: ClearStage | None = None
         self._searched = False  # for a snapshot
         self._router: ActorAddress | None = None
+        self._router_pid = 0
         self._routers: set[int] = set()
 
     def control(self, message: Any, sender: ActorAddress) -> None:
         """Handle a Thespian message."""
         if isinstance(message, StartServing):
             self._start(message)
+        elif isinstance(message, StandBy):
+            self._router_pid = os.getppid()
+            import_engine()
+            self.start_ticking()
         elif isinstance(message, StageModel):
             self._router = sender
             self._load(message)
@@ -131,7 +138,9 @@ class ModelServingActor(DoorActor):
 
     def tick(self) -> None:
         """Take the lock, and open the door, as soon as the predecessor is gone."""
-        if self._loader is None:
+        if self._stage is None:
+            self._end_with_router()
+        elif self._loader is None:
             self._open_door()
 
     def woken(self) -> None:
@@ -158,6 +167,11 @@ class ModelServingActor(DoorActor):
         super().stop()
 
     # --- coming up
+
+    def _end_with_router(self) -> None:
+        """End when the router that this was started for is gone: nobody else knows of it yet."""
+        if os.getppid() != self._router_pid:
+            self.send(self.myAddress, ActorExitRequest())
 
     def _start(self, message: StartServing) -> None:
         if self._stage is not None:

@@ -30,7 +30,7 @@ UPDATES: Mapping[str, type[Update]] = {
     "set_policy": SetPolicy,
 }
 # Owners on other nodes have so long to serve what the keeper here has admitted, too.
-ELSEWHERE_SECONDS = 5.0
+ELSEWHERE_SECONDS = 2.0
 # The peer that replies go to which nobody waits for.
 NOBODY = 0
 

@@ -20,6 +20,11 @@ def load_model(prepared: PreparedModel) -> Model:
     return RemoteEngineModel(prepared)
 
 
+def import_engine() -> None:
+    """Import what most models need, ahead of the first one: it takes a good part of a second."""
+    import repertory.models.onnx_model  # noqa: F401
+
+
 def warm(model: Model) -> None:
     """Score one batch, so that the first real one does not pay for what engines do lazily.
 

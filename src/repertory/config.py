@@ -287,6 +287,10 @@ class Cluster(_Section):
     """How long a node that ends waits at most for others to serve what it served; it serves
     meanwhile."""
 
+    spare_actors: int = Field(default=2, ge=0, le=64)
+    """Actors that each node has started beside those that serve, for what it may have to take over:
+    60 MB each, and a second sooner."""
+
     @model_validator(mode="after")
     def _patience_grows(self) -> Self:
         if not self.heartbeat_ms < self.suspect_ms < self.down_ms:
