@@ -73,27 +73,30 @@ class _Face:
         self._troubles = Troubles()
         self._predecessor_failed = predecessor_failed
         self._stream: RecordStream | None = None
+        self._reads_nothing = False
 
     async def run(self, stop: asyncio.Event) -> None:
         config = self._process.config
-        watch = TopicWatch(
-            config.kafka, wanted_topics(config), self._troubles, records=record_topics(config)
-        )
+        records = record_topics(config)
+        watch = TopicWatch(config.kafka, wanted_topics(config), self._troubles, records=records)
         topics = await watch.ready(stop)
         if topics is None:
             return
-        self._stream = RecordStream(
-            config,
-            self._client,
-            node=self._process.node,
-            topics=topics,
-            troubles=self._troubles,
-            done=self._process.progress.done,
-        )
+        if records:
+            self._stream = RecordStream(
+                config,
+                self._client,
+                node=self._process.node,
+                topics=topics,
+                troubles=self._troubles,
+                done=self._process.progress.done,
+            )
+        else:  # Kafka is there for models only, and records come over HTTP
+            self._reads_nothing = True
         async with asyncio.TaskGroup() as work:
             background = [work.create_task(watch.run()), work.create_task(self._prove())]
             async with asyncio.TaskGroup() as streams:
-                streams.create_task(self._stream.run(stop))
+                streams.create_task(self._stream.run(stop) if self._stream else stop.wait())
                 if takes_models(config):
                     dead_letters = topics[config.kafka.dead_letters_topic]
                     intake = ModelIntake(self._process, self._client, dead_letters)
@@ -107,11 +110,14 @@ class _Face:
         The node is not ready before; so nothing is told until records can be read, or it is known
         why they cannot.
         """
-        while not self._troubles and not (self._stream is not None and self._stream.joined):
+        while not self._troubles and not self._is_ready():
             await asyncio.sleep(ASK_SECONDS)
             if self._stream is not None:
                 self._stream.report()  # which notes troubles
         await self._troubles.tell(self._client, self._report)
+
+    def _is_ready(self) -> bool:
+        return self._reads_nothing if self._stream is None else self._stream.joined
 
     async def _prove(self) -> None:
         """Count as in trouble for a while when the last process ended by itself."""

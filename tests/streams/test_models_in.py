@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from repertory.actors.local_node import wait_until
 from repertory.errors import InvalidRequest, Unavailable
@@ -40,6 +41,20 @@ def test_a_model_that_comes_over_kafka_serves(world: World, wine_models: Path) -
     wait_until(lambda: world.count("models") == 0, "the topic is there")
     send(world, wine_models / "05-mlp.onnx", name := f"over-kafka-{world.prefix}")
     wait_serving(world, name)
+
+
+def test_a_face_without_topics_of_records_takes_models_in(world: World, wine_models: Path) -> None:
+    """Records may come over HTTP alone."""
+    document = yaml.safe_load(world.config_path.read_text())
+    for data_type in document["data_types"].values():
+        data_type["topics"] = []
+    world.config_path.write_text(yaml.safe_dump(document))
+    face = world.start_face()
+    wait_until(lambda: face.says("the topics are there"), "the topic is there")
+    send(world, wine_models / "05-mlp.onnx", name := f"only-models-{world.prefix}")
+    wait_serving(world, name)
+    wait_until(lambda: "streams:streams" in world.ask("status")["faces"], "the face is well")
+    assert face.stop() == 0
 
 
 def test_a_model_is_published_once_however_often_it_is_read(
