@@ -408,7 +408,9 @@ class ClusterConfig(_Section):
         Raises ConfigError when there is no such node.
         """
         if name not in self.nodes:
-            raise ConfigError(f"no node {name!r} in cluster.yaml; there are: {', '.join(self.nodes)}")
+            raise ConfigError(
+                f"no node {name!r} in cluster.yaml; there are: {', '.join(self.nodes)}"
+            )
         node = self.nodes[name]
         http = {"host": node.http_host, "port": node.http_port}
         given = {key: value for key, value in http.items() if value is not None}

@@ -125,7 +125,9 @@ class ApacheKafka:
         if not self._fixed:
             self.port = _free_port()
         properties = self.data_dir / "server.properties"
-        settings = server_properties(self.host, self.port, _free_port(), self.data_dir) | self._settings
+        settings = (
+            server_properties(self.host, self.port, _free_port(), self.data_dir) | self._settings
+        )
         properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not (Path(settings["log.dirs"]) / "meta.properties").exists():
             self._format(properties)
