@@ -14,6 +14,8 @@ from repertory.config import Tls
 from repertory.errors import ConfigError
 
 _CHUNK = 256 * 1024
+# OpenSSL gives one record at a time. Room for more of it is taken from the kernel, and given back.
+_RECORD = 16 * 1024
 
 
 class TlsContexts:
@@ -100,7 +102,7 @@ class TlsSession:
         self._incoming.write(data)
         found = bytearray()
         with contextlib.suppress(ssl.SSLWantReadError):
-            while chunk := self._object.read(_CHUNK):
+            while chunk := self._object.read(_RECORD):
                 found += chunk
         return bytes(found)
 
