@@ -70,10 +70,19 @@ class Stage:
             raise RuntimeError(f"a model of {data_type} is rejected: {outcome}")
 
     async def wait_whole(self, data_types: Sequence[str]) -> None:
-        """Wait until every node knows that each data type is served. Raises TimeoutError."""
+        """Wait until every node knows who serves each data type, and has nothing more to check.
+
+        Raises TimeoutError.
+        """
         async with asyncio.timeout(START_SECONDS):
             while not all([await self._is_whole(each, data_types) for each in self.clients]):
                 await asyncio.sleep(0.1)
+            while not all(self._has_checked(each, data_types) for each in self.nodes.values()):
+                await asyncio.sleep(0.1)
+
+    @staticmethod
+    def _has_checked(node: LocalNode, data_types: Sequence[str]) -> bool:
+        return all(any((node.paths.models / name).glob("*/checked")) for name in data_types)
 
     async def _is_whole(self, node: str, data_types: Sequence[str]) -> bool:
         answer = await self.clients[node].ask("cluster")
