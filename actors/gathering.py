@@ -19,8 +19,9 @@ from repertory.errors import FailureCode
 from repertory.journal.clock import epoch_ms
 from repertory.protos.door_pb2 import Envelope, Failure
 
-# Actors answer in a millisecond, other nodes in two; who needs longer counts as unreachable.
-GATHER_SECONDS = 1.0
+# Actors answer in a millisecond, other nodes in two; who needs longer counts as unreachable, as
+# soon as there is another one's answer. Without any, the asker's own time is used, up to a limit.
+GATHER_SECONDS, LONGEST_SECONDS = 1.0, 30.0
 MOST_KNOWN = 10_000
 
 log = structlog.get_logger(__name__)
@@ -33,11 +34,16 @@ Asker = Callable[[Job], None]
 class _Gathering:
     job: Job
     key: str  # what the question is
+    waiting: set[str]
+    enough: float  # monotonic seconds: who has not answered then is not waited for, if another has
     deadline: float
-    waiting: set[str] = field(default_factory=set)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     silent: dict[str, int] = field(default_factory=dict)  # node: unreachable since, epoch ms
+
+    def is_over(self, now: float) -> bool:
+        """Return whether it has waited long enough."""
+        return now >= self.deadline or (now >= self.enough and bool(self.answers))
 
 
 class Gatherings:
@@ -53,8 +59,15 @@ class Gatherings:
         """Ask each node of `askers`; `silent` ones cannot be reached, since when (epoch ms)."""
         envelope = job.frame.envelope
         key = f"{envelope.subject} {orjson.dumps(orjson.loads(job.frame.payload)).decode()}"
-        deadline = min(job.deadline, self._desk.clock() + GATHER_SECONDS)
-        gathering = _Gathering(job, key, deadline, set(askers), silent=dict(silent))
+        now = self._desk.clock()
+        gathering = _Gathering(
+            job,
+            key,
+            set(askers),
+            enough=now + GATHER_SECONDS,
+            deadline=min(job.deadline, now + LONGEST_SECONDS),
+            silent=dict(silent),
+        )
         self._under_way.append(gathering)
         for node, ask in askers.items():
             ask(self._part(gathering, node))
@@ -63,7 +76,7 @@ class Gatherings:
     def tick(self) -> None:
         """Answer what has waited long enough."""
         now = self._desk.clock()
-        for gathering in [each for each in self._under_way if each.deadline <= now]:
+        for gathering in [each for each in self._under_way if each.is_over(now)]:
             for node in gathering.waiting:
                 gathering.silent[node] = epoch_ms() - int(GATHER_SECONDS * 1000)
             gathering.waiting.clear()

@@ -41,8 +41,8 @@ from repertory.config import ClusterConfig, NodePaths
 from repertory.errors import ConfigError, InvalidRequest
 from repertory.protos.door_pb2 import Envelope, Hello
 
-# A new process needs 0.3 s to listen, more on a busy machine; one that does not is given up.
-START_SECONDS = 20.0
+# A new process needs 0.3 s to listen, twenty on a very busy machine; one that does not is given up.
+START_SECONDS = 45.0
 # A process that starts needs a core for half a second. More than there are cores at a time only
 # make each other late, and none of them serves before the last one does.
 STARTING_AT_ONCE = max(2, os.cpu_count() or 1)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 from tests.apache_kafka.server import ApacheKafka
+from tests.conftest import free_port
 from tests.system.disturbances import Disturbances
 from tests.system.outcomes import INPUT, LETTERS, RESULTS, Progress, read_input, read_outcomes
 from tests.system.wine_input import WineInput
@@ -59,7 +60,9 @@ def cluster(
     ask: Callable[..., Any],
 ) -> Iterator[Cluster]:
     config = write_config(
-        nodes={"b": {}},
+        nodes={name: {"door_port": free_port(), "admin_port": free_port()} for name in "ab"},
+        cluster={"secret": "not-a-secret-at-all"},
+        journal={"kind": "kafka"},
         http={"enabled": False},
         kafka={"bootstrap_servers": broker.bootstrap_servers, "delivery": delivery},
     )

@@ -128,12 +128,12 @@ CANNOT_BE: list[tuple[str, tuple[str, ...], dict[str, Any], str]] = [
 def test_a_policy_that_cannot_be_is_rejected_with_the_reason_and_changes_nothing(
     node: LocalNode, set_policy: Callable[..., Any], ask: Callable[..., Any]
 ) -> None:
-    before = ask(node, "models")
+    before = ask(node, "models")["models"]
     for policy, slots, settings, says in CANNOT_BE:
         outcome = set_policy(node, policy, *slots, **settings)
         assert outcome["state"] == "REJECTED"
         assert says in outcome["reason"]
-    assert ask(node, "models") == before
+    assert ask(node, "models")["models"] == before
     assert "policy" not in ask(node, "status")["data_types"]["wine"]
 
 
