@@ -29,6 +29,7 @@ from repertory.errors import (
     InternalError,
     InvalidRequest,
     JournalError,
+    RequestFailed,
     Unavailable,
     UnknownDataType,
 )
@@ -46,6 +47,8 @@ from repertory.protos.policy_pb2 import Policy
 FOLLOW_SECONDS = 0.25
 # A publisher waits for its model this long; a check may take half a minute, and others queue before.
 WAIT_SECONDS = 80.0
+# … and, once it is admitted here, for owners on other nodes to have it on stage.
+OWNERS_SECONDS = 5.0
 # Origins of the last appends: a question comes again at once, or not at all.
 MOST_ORIGINS = 100
 
@@ -333,7 +336,20 @@ class Keeper:
             }
         catalog = self._store.catalog
         model = await self._store.run(lambda: catalog.get(entry.data_type, version))
+        if wait and self._config.is_cluster and model.state is ModelState.SERVING:
+            await self._served(entry)
         return _outcome(model)
+
+    async def _served(self, entry: Entry) -> None:
+        """Wait until an owner of the data type, which may be another node, has an entry on stage."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + OWNERS_SECONDS
+        while loop.time() < deadline:
+            with contextlib.suppress(RequestFailed):
+                shard = (await self._router.ask("cluster"))["shards"][entry.data_type]
+                if any(position >= entry.position for position in shard["ready"].values()):
+                    return
+            await asyncio.sleep(FOLLOW_SECONDS / 5)
 
     async def _stage_gained(self, data: dict[str, Any]) -> dict[str, Any]:
         # At once, and not in turn with the journal: whoever gained them has callers that wait.

@@ -140,6 +140,9 @@ class RouterActor(DoorActor):
         if now - self._resent > RESEND_SECONDS:
             self._resent = now
             self._keep_spares()
+            for actor in self._actors.values():
+                if actor.peer is not None and actor.up_since and actor.address is None:
+                    self._adopt(actor.peer)  # its answer was lost: it cannot be told anything yet
             for stage in self._core.unacknowledged():
                 self._tell(stage.shard, stage.message)
 
@@ -291,9 +294,12 @@ class RouterActor(DoorActor):
             if actor.peer == peer:
                 actor.up_since = time.monotonic()
                 actor.attempts = 0
-                adopt = Envelope(kind=Envelope.TELL, subject="adopt")
-                self.hub.send(peer, adopt, pack_address(self.myAddress))
+                self._adopt(peer)
                 self._core.shard_up(actor.shard, peer)
+
+    def _adopt(self, peer: int) -> None:
+        adopt = Envelope(kind=Envelope.TELL, subject="adopt")
+        self.hub.send(peer, adopt, pack_address(self.myAddress))
 
     def _adopted(self, shard: Shard, address: ActorAddress) -> None:
         assert self._core is not None

@@ -185,7 +185,6 @@ class RouterCore:
             self._routes.release()
         self._routes.tick(now)
         self._ownership.tick()
-        self._stager.tick()
         self._questions.tick()
         self._heart.tick()
 
@@ -302,7 +301,6 @@ class RouterCore:
         if frame.envelope.subject == "beat":
             self._members_changed(self._cluster.heard(read_beat(frame.payload, node)))
             self._routes.retry()
-            self._stager.tick()
         elif frame.envelope.subject == "gone":
             self._members_changed(self._cluster.gone(node))
 

@@ -1,11 +1,11 @@
 """What the keeper has done on stage, and how far that is. Pure.
 
-Of a data type that other nodes serve, the keeper is answered once they do so, or cannot be waited
-for any longer: what is to be on stage is noted by all nodes, and each owner puts it there itself.
+Of a data type that only other nodes serve there is nothing to do: what is to be on stage is noted
+by all nodes, and each owner puts it there itself.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from repertory.actors.cluster import Cluster
 from repertory.actors.desk import Desk
@@ -29,18 +29,8 @@ UPDATES: Mapping[str, type[Update]] = {
     "clear": ClearStage,
     "set_policy": SetPolicy,
 }
-# Owners on other nodes have so long to serve what the keeper here has admitted, too.
-ELSEWHERE_SECONDS = 2.0
 # The peer that replies go to which nobody waits for.
 NOBODY = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    keeper: int
-    number: int
-    message: Update
-    deadline: float
 
 
 class Stager:
@@ -61,7 +51,6 @@ class Stager:
         self._cluster = cluster
         self._desk = desk
         self._front_changed = front_changed
-        self._elsewhere: list[_Elsewhere] = []
 
     def restore(self, policy: SetPolicy) -> None:
         """Put a policy in force that was so before a restart. Raises InvalidRequest."""
@@ -72,9 +61,8 @@ class Stager:
     def stage(self, keeper: int, number: int, message: Update) -> None:
         """Begin what the keeper asks for, of a declared data type."""
         if not self._shards.has(message.data_type):
-            deadline = self._desk.clock() + ELSEWHERE_SECONDS
-            self._elsewhere.append(_Elsewhere(keeper, number, message, deadline))
-            self.tick()
+            fact = {"staged": True, "elsewhere": True, "since_ms": epoch_ms()}
+            self._desk.answer(keeper, number, fact)
             return
         if isinstance(message, SetPolicy):
             in_force = self._shards.policies.get(message.data_type)
@@ -121,13 +109,6 @@ class Stager:
             if actor.staging is not None and not actor.staging.acknowledged
         ]
 
-    def tick(self) -> None:
-        """Answer the keeper about what other nodes stage."""
-        for each in [each for each in self._elsewhere if self._is_done(each)]:
-            self._elsewhere.remove(each)
-            fact = {"staged": True, "elsewhere": True, "since_ms": epoch_ms()}
-            self._desk.answer(each.keeper, each.number, fact)
-
     def bring_up(self, shard: Shard) -> ShardActor:
         """Have an actor for a shard, if there is none."""
         if shard not in self._shards.actors:
@@ -135,13 +116,6 @@ class Stager:
         actor = self._shards.add(shard)
         actor.unneeded_since = None
         return actor
-
-    def _is_done(self, waiting: _Elsewhere) -> bool:
-        message = waiting.message
-        if self._desk.clock() >= waiting.deadline or not isinstance(message, StageModel):
-            return True
-        serving = self._cluster.serving(message.data_type).values()
-        return any(each.position >= message.position for each in serving)
 
     def _put_in_force(self, message: SetPolicy) -> None:
         self._shards.put_in_force(message)
