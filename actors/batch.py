@@ -207,7 +207,7 @@ def _cut(payload: bytes, start: int, lengths: Sequence[int]) -> Iterator[bytes]:
         start += length
 
 
-def decode_columns(scored: ScoredBatch, count: int) -> ScoredColumns:
+def decode_columns(scored: ScoredBatch, count: int, *, position: int = 0) -> ScoredColumns:
     """Return a ScoredBatch as columns. Raises ProtocolError when they do not fit `count` records."""
     labels = tuple(scored.labels)
     values = chosen = probabilities = None
@@ -245,6 +245,7 @@ def decode_columns(scored: ScoredBatch, count: int) -> ScoredColumns:
         score_seconds=scored.score_us / 1e6,
         extras={extra.name: _column(extra.values, "<f8", count) for extra in scored.extras},
         policy=_decode_report(scored.policy, count) if scored.HasField("policy") else None,
+        position=position,
     )
 
 

@@ -12,7 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,8 +151,8 @@ class RouterClient:
             self._in_flight[batch.data_type] -= 1
         if frame.envelope.kind != Envelope.SCORED:
             raise InternalError(f"a SCORE was answered by a frame of kind {frame.envelope.kind}")
-        columns = decode_columns(ScoredBatch.FromString(frame.payload), len(batch.records))
-        return replace(columns, position=frame.envelope.position)
+        scored = ScoredBatch.FromString(frame.payload)
+        return decode_columns(scored, len(batch.records), position=frame.envelope.position)
 
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         """Ask the router a question. Raises a RequestFailed when there is no answer."""

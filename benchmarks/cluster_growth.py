@@ -21,7 +21,7 @@ from repertory.errors import RequestFailed
 
 DATA_TYPES = tuple(f"wine{number:02}" for number in range(1, 13))
 BATCH = 500
-SETTLE_SECONDS = 3.0  # after which a node that has come up has nothing to do
+SETTLE_SECONDS = 12.0  # until nodes that have come up have nothing to do
 OWNERS, EVENLY = "at their owners", "at all doors evenly"
 TURNS = 3  # at each cluster
 ALLOWED = 0.10
@@ -64,7 +64,13 @@ class Sent:
 
 
 async def measure_growth(
-    rounds: int, seconds: float, *, rate: float, nodes: Sequence[int], say: Say
+    rounds: int,
+    seconds: float,
+    *,
+    rate: float,
+    nodes: Sequence[int],
+    say: Say,
+    settle: float = SETTLE_SECONDS,
 ) -> list[Trial]:
     """Measure fresh clusters of so many nodes, in turns; each number takes `seconds`."""
     trials: list[Trial] = []
@@ -72,7 +78,7 @@ async def measure_growth(
         for size in nodes:
             say(f"round {number}: {size} nodes start")
             async with stage(Plan(size, DATA_TYPES)) as found:
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(settle)
                 before = found.cpu_seconds()
                 await asyncio.sleep(seconds)
                 idle = (found.cpu_seconds() - before) / seconds

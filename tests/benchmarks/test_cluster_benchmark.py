@@ -54,6 +54,6 @@ async def test_a_load_that_is_spread_evenly_makes_as_many_hops_as_it_should(
 ) -> None:
     """Each other batch comes in at a door that is not its owner's, however these are placed."""
     monkeypatch.setattr(cluster_growth, "DATA_TYPES", ("red", "white", "pink"))
-    found = await cluster_growth.measure_growth(1, 0.2, rate=20_000, nodes=[2], say=print)
+    found = await cluster_growth.measure_growth(1, 0.2, rate=20_000, nodes=[2], say=print, settle=0)
     assert {(each.way, each.cost.hops) for each in found} == {(OWNERS, 0.0), (EVENLY, 0.5)}
     assert not any(each.cost.failures for each in found)
