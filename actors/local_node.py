@@ -140,7 +140,7 @@ class LocalNode:
             self._process.wait()
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
     """Wait for an event that other processes bring about. Raises TimeoutError, naming it."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Self
 
@@ -13,8 +15,18 @@ from repertory.config import Http
 from repertory.http.protocol import JsonProtocol
 
 # For those who keep a connection, or have just made one, to send what they were about to send.
-LINGER_SECONDS = 0.25
+LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.01
+# For handshakes that are half done, when no new ones begin.
+HANDSHAKE_SECONDS = 0.05
+# linux/filter.h: instructions of a socket filter, which sees a segment from its TCP header on.
+SO_ATTACH_FILTER = 26
+NO_NEW_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # load the byte of the flags
+    (0x45, 0, 1, 0x02),  # is SYN set?
+    (0x06, 0, 0, 0),  # then drop the segment
+    (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
+)
 
 log = structlog.get_logger(__name__)
 
@@ -50,9 +62,13 @@ class Listener:
         """Accept nothing new, but all who are at the door already.
 
         The kernel would reset connections that were made and not accepted yet, though their request
-        may have come.
+        may have come. So none are made any more: who begins one now, tries again in a second, as
+        TCP does when a segment is lost, and is refused.
         """
         doors = [door.dup() for door in self._listener.sockets]
+        for door in doors:
+            _drop_new(door)
+        await asyncio.sleep(HANDSHAKE_SECONDS)
         self._listener.close()
         last = [visitor for door in doors for visitor in _accepted(door)]
         for door in doors:
@@ -73,6 +89,15 @@ class Listener:
 def _connection(server: web.Server) -> JsonProtocol:
     loop = asyncio.get_running_loop()
     return JsonProtocol(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+
+
+def _drop_new(door: socket.socket) -> None:
+    """Have the kernel drop what begins a connection (man 7 socket, SO_ATTACH_FILTER)."""
+    instructions = b"".join(struct.pack("HBBI", *each) for each in NO_NEW_CONNECTIONS)
+    program = ctypes.create_string_buffer(instructions, len(instructions))
+    option = struct.pack("HP", len(NO_NEW_CONNECTIONS), ctypes.addressof(program))
+    with contextlib.suppress(OSError):  # without it, a few may be reset
+        door.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
 
 
 def _accepted(door: socket.socket) -> Iterator[socket.socket]:

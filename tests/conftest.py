@@ -11,6 +11,7 @@ import yaml
 from repertory.actors.local_node import LocalNode
 
 ROOT = Path(__file__).parent.parent
+LOG_SHOWN = 8_000  # bytes of each log of a node whose test failed
 pytest_plugins = ["tests.apache_kafka.fixtures"]
 
 
@@ -104,3 +105,7 @@ def local_node(
         node.stop()
     for node in nodes:
         node.wait_gone()
+        logs = sorted(node.paths.logs.glob("*.log")) if node.paths.logs.exists() else []
+        print(node.log_tail(LOG_SHOWN))  # pytest shows it when the test failed
+        for log in logs:
+            print(log.name, log.read_text(errors="replace")[-LOG_SHOWN:], sep=":\n")
