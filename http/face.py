@@ -39,13 +39,15 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
             in_hand.drain_from_now()
+            loop = asyncio.get_running_loop()
+            finished = loop.time() + finish_seconds(process.config)
             reporting.cancel()
             await listener.close()
             process.progress.done(Step.STOP_TAKING)
             log.info("draining: requests in hand are finished")
             await listener.linger()
             # Not left to aiohttp, which would not take the rest of a body that is coming in.
-            if not await in_hand.drain(finish_seconds(process.config)):
+            if not await in_hand.drain(finished - loop.time()):
                 log.warning("some requests could not be finished in time")
             process.progress.done(Step.COMMIT)
         finally:

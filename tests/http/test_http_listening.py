@@ -72,6 +72,7 @@ async def test_a_connection_is_made_as_long_as_it_listens() -> None:
     _, writer = await asyncio.open_connection(host, int(port))
     writer.close()
     await listener.close()
+    await writer.wait_closed()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5)
     await runner.cleanup()
