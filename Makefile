@@ -42,10 +42,12 @@ soak: $(READY)
 		--kills 20 --swaps 200 --records 1000000 --rounds 5
 
 # What CI does to a cluster for seconds, as long as it is promised to bear it, at 5,000 records/s.
+# Ten data types with two replicas, and two without.
 # It needs root, for network namespaces. `KAFKA=apache`: with Apache Kafka.
 cluster-faults: $(READY)
 	$(BIN)/pytest -p no:xdist tests/cluster -s --timeout 3600 --fault-kafka $(or $(KAFKA),embedded) \
-		--fault-seconds 60 --fault-rate 5000 --fault-requests 120 --fault-types 12 --strict-times
+		--fault-seconds 60 --fault-rate 5000 --fault-requests 120 --fault-types 10 \
+		--fault-publish 10 --strict-times
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.door

@@ -29,6 +29,8 @@ def _add_cluster_options(group: pytest.OptionGroup) -> None:
     add("--fault-seconds", type=float, default=8, help="longest time that a fault lasts")
     add("--fault-rate", type=int, default=1500, help="records a second meanwhile")
     add("--fault-requests", type=int, default=60, help="HTTP requests a second meanwhile")
+    # Each node checks each model, on the processors that all nodes and the load share here.
+    add("--fault-publish", type=float, default=3, help="seconds from one new model to the next")
     add("--fault-types", type=int, default=4, help="data types with two replicas")
     add("--strict-times", action="store_true", help="serving resumes as fast as it is promised to")
     add("--fault-kafka", choices=["embedded", "apache"], default="embedded", help="the broker")

@@ -153,6 +153,9 @@ def remove(number: int) -> None:
     """Remove the namespaces and the bridge of a number, and end every process within."""
     for name in _namespaces(number):
         end(lambda name=name: _pids(name))  # type: ignore[misc]
+        with contextlib.suppress(HostsUnavailable):
+            # The kernel removes it with the namespace, but later: its name would still be taken.
+            run("ip", "link", "del", name)
         run("ip", "netns", "del", name)
     with contextlib.suppress(HostsUnavailable):
         run("ip", "link", "del", f"{_PREFIX}{number}")

@@ -19,8 +19,6 @@ NODES = "abc"
 LEADER, OTHER, JOINING = "a", "b", "d"
 # Times that a machine with few processors may take, of those that are promised.
 PATIENCE = 4.0
-# Each node checks each model, on the processors that they share here.
-PUBLISH_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ class Trial:
             rate=options.getoption("--fault-rate"),
             http_rate=options.getoption("--fault-requests"),
         )
-        self._publisher = Publisher(cluster, every=PUBLISH_SECONDS)
+        self._publisher = Publisher(cluster, every=options.getoption("--fault-publish"))
 
     def begin(self, what: str) -> None:
         """Make load; what is done from now on is the fault."""
