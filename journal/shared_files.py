@@ -1,8 +1,6 @@
 """A folder at an fsspec URL that several hosts write to: whole files only, faults told as one error."""
 
-import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from fsspec.registry import known_implementations
 from fsspec.utils import get_protocol
 
 from repertory.errors import JournalError
+from repertory.journal.whole_file import UNFINISHED, unfinished_name, write_whole
 
 # What is put into these is there whole or not at all. Elsewhere a file gets its name when it is whole.
 _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "memory"})
@@ -22,7 +21,6 @@ _ATOMIC = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oc
 # A file that nobody finished for so long was left by a process that is gone.
 UNFINISHED_SECONDS = 3600.0
 
-_UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.unfinished")
 _USER = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -66,7 +64,7 @@ class SharedFiles:
         path = self.path(f"{folder}/{name}")
         with _errors_told(path):
             if self._local:
-                _write_local(Path(self._root) / folder, name, pieces)
+                write_whole(Path(self._root) / folder, name, pieces)
             elif self._atomic:
                 self._files.pipe_file(path, b"".join(pieces))
             else:
@@ -86,7 +84,7 @@ class SharedFiles:
     def sweep(self, folder: str, names: Sequence[str]) -> None:
         """Remove, of these, what processes left that died while they wrote."""
         for name in names:
-            if _UNFINISHED.fullmatch(name):
+            if UNFINISHED.fullmatch(name):
                 with _errors_told(name), suppress(FileNotFoundError, NotImplementedError):
                     modified = self._files.modified(self.path(f"{folder}/{name}"))
                     if modified.timestamp() < time.time() - UNFINISHED_SECONDS:
@@ -97,7 +95,7 @@ class SharedFiles:
 
         A folder of the local machine that is not there yet is created.
         """
-        name = _unfinished()
+        name = unfinished_name()
         self.write("", name, [b"probe"])
         try:
             if self.read(name) != b"probe" or name not in self.names(""):
@@ -112,7 +110,7 @@ class SharedFiles:
         return f"{self._root}/{name.strip('/')}".rstrip("/")
 
     def _write_then_move(self, folder: str, name: str, pieces: Sequence[bytes]) -> None:
-        unfinished = f"{folder}/{_unfinished()}"
+        unfinished = f"{folder}/{unfinished_name()}"
         self._files.makedirs(folder, exist_ok=True)
         try:
             self._files.pipe_file(unfinished, b"".join(pieces))
@@ -140,24 +138,6 @@ def _mend(protocol: str, error: Exception) -> str:
     if isinstance(error, ImportError) and package not in ("", "fsspec"):
         return f"{protocol}:// needs a package: pip install {package}"
     return told(error)
-
-
-def _unfinished() -> str:
-    return f".{secrets.token_hex(8)}.unfinished"
-
-
-def _write_local(folder: Path, name: str, pieces: Sequence[bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / _unfinished()
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(folder / name)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

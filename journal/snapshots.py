@@ -1,9 +1,8 @@
 """Where snapshots are kept: a folder for each data type, local or at any fsspec URL."""
 
-import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ from fsspec.implementations.local import LocalFileSystem
 from repertory.errors import JournalError, SnapshotCorrupt
 from repertory.journal.clock import epoch_ms
 from repertory.journal.snapshot import Snapshot, decode, encode
+from repertory.journal.whole_file import UNFINISHED, write_whole
 
 KEEP = 2  # the newest, and one to fall back to; as many that were set aside are kept to look at
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # no way out of the folder, nothing hidden
 _NAME = re.compile(r"(?P<sequence>[0-9]{12})-[0-9a-f]{8}\.snapshot")
 _SET_ASIDE = re.compile(rf"{_NAME.pattern}\.corrupt-[0-9]+")
-_UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.unfinished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class SnapshotStore:
             name = f"{self._next_sequence(folder):012d}-{secrets.token_hex(4)}.snapshot"
             path = f"{folder}/{name}"
             if self._local:
-                _write_local(Path(folder), name, pieces)
+                write_whole(Path(folder), name, pieces)
             else:
                 self._files.pipe_file(path, b"".join(pieces))
             self._prune(folder, keep=1 if snapshot.retired else KEEP)
@@ -130,34 +129,11 @@ class SnapshotStore:
         return max((int(name[:12]) for names in used for name in names), default=0) + 1
 
     def _prune(self, folder: str, *, keep: int) -> None:
-        for pattern, count in ((_NAME, keep), (_SET_ASIDE, KEEP), (_UNFINISHED, 0)):
+        for pattern, count in ((_NAME, keep), (_SET_ASIDE, KEEP), (UNFINISHED, 0)):
             names = self._names(folder, pattern)
             for name in names[: max(0, len(names) - count)]:
                 with suppress(FileNotFoundError):  # another process was faster
                     self._files.rm_file(f"{folder}/{name}")
-
-
-def _write_local(folder: Path, name: str, pieces: Sequence[bytes]) -> None:
-    unfinished = folder / f".{secrets.token_hex(4)}.unfinished"
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(folder / name)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _force_to_disk(folder)
-    _force_to_disk(folder.parent)  # the folder itself may be new
-
-
-def _force_to_disk(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
