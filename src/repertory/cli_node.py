@@ -75,7 +75,7 @@ def _refuse_what_cannot_start(config: ClusterConfig, node: str, *, embedded: boo
     for finding in messages(config):
         if finding.level == "failed":
             raise click.ClickException(f"{finding.what}: {finding.found}; {finding.mend}")
-    wanted = [("http.port", config.http.host, config.http.port)] if config.http.enabled else []
+    wanted = [(key, config.http.host, port) for key, port in config.http.ports]
     if config.is_cluster:
         own = config.nodes[node]
         ports = {"door_port": own.door_port, "admin_port": own.admin_port}

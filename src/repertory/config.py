@@ -197,13 +197,24 @@ class Http(_Section):
     """Address to listen on."""
     port: Port = 5500
     """Port to listen on."""
+    grpc_port: Port | None = None
+    """Port to listen on for gRPC, such as 5501; no gRPC if not set."""
     deadline_ms: int = Field(default=10_000, ge=1)
     """How long a request may wait for its score."""
     drain_ms: int = Field(default=0, ge=0, le=60_000)
     """How long a node that ends still accepts requests, while it says that it is not ready: what a
     load balancer needs to see that."""
     max_body_mb: int = Field(default=64, ge=1)
-    """Largest body of a scoring request, MiB. Uploads of models obey `models.max_mb`."""
+    """Largest body of a scoring request, and largest message over gRPC, MiB. Uploads of models obey
+    `models.max_mb`."""
+
+    @property
+    def ports(self) -> tuple[tuple[str, int], ...]:
+        """The keys and values of the ports that this face listens on."""
+        ports = {"http.port": self.port, "http.grpc_port": self.grpc_port}
+        return tuple(
+            (key, port) for key, port in ports.items() if port is not None and self.enabled
+        )
 
 
 class Journal(_Section):
@@ -313,6 +324,8 @@ class Node(_Section):
     """Address of this node's HTTP face; `http.host` if not set."""
     http_port: Port | None = None
     """Port of this node's HTTP face; `http.port` if not set."""
+    grpc_port: Port | None = None
+    """Port of this node's HTTP face for gRPC; `http.grpc_port` if not set."""
     weight: float = Field(default=1.0, ge=0, le=1000)
     """How much it serves: one of twice the weight is given twice as many data types; 0: none."""
     capabilities: dict[Name, bool | str] = {}
@@ -412,7 +425,7 @@ class ClusterConfig(_Section):
                 f"no node {name!r} in cluster.yaml; there are: {', '.join(self.nodes)}"
             )
         node = self.nodes[name]
-        http = {"host": node.http_host, "port": node.http_port}
+        http = {"host": node.http_host, "port": node.http_port, "grpc_port": node.grpc_port}
         given = {key: value for key, value in http.items() if value is not None}
         return self.model_copy(update={"http": self.http.model_copy(update=given)})
 

@@ -38,8 +38,9 @@ def examine(config_path: Path) -> Iterator[Finding]:
         if pid := holder(paths):
             running.append(node)
             yield Finding("ok", f"node {node}", f"runs, as process {pid}")
-    if config.http.enabled and not running:
-        yield _port("http.port", config.http.host, config.http.port)
+    if not running:
+        for key, port in config.http.ports:
+            yield _port(key, config.http.host, port)
     yield from examine_cluster(config, config_path, running)
     yield from examine_snapshots(config.snapshots.url)
     yield _broker(config)
