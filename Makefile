@@ -31,6 +31,8 @@ lint: $(READY)
 # Generated modules are committed; CI checks that generating them again changes nothing.
 protos: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/repertory/protos/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I src --pyi_out=src --include_imports \
+		--descriptor_set_out=src/repertory/protos/private/descriptors.binpb src/repertory/protos/private/*.proto
 
 .PHONY: protos-check
 protos-check: protos
