@@ -32,6 +32,15 @@ class Follower:
         self._troubles.note("the journal", trouble)
         return entries
 
+    async def close(self) -> None:
+        """Close the journal, after what is under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+
     def _read(self, after: int) -> tuple[Sequence[Entry], str | None]:
         if self._journal is None:
             self._journal = self._open_journal()

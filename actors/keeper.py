@@ -81,6 +81,7 @@ class Keeper:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
+            await self._store.close()
             for task in done:
                 task.result()
 
@@ -126,6 +127,12 @@ class Keeper:
         kind = self._config.journal.kind
         self._done = await self._store.run(lambda: self._store.catalog.processed(kind))
         follower = Follower(lambda: open_journal(self._process), self._troubles)
+        try:
+            await self._follow_with(follower, admission, kind)
+        finally:
+            await follower.close()
+
+    async def _follow_with(self, follower: Follower, admission: Admission, kind: str) -> None:
         incarnation = None
         while True:
             await self._router.connected.wait()

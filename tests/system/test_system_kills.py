@@ -108,8 +108,9 @@ def test_a_restart_serves_the_same_version_from_the_snapshot(
     before = ask(node, "state", data_type="wine")
     node.stop()
     node.wait_gone()
-    node.paths.journal.unlink()  # so that it can only come from the snapshot
-    node.paths.catalog.unlink()
+    for path in (node.paths.journal, node.paths.catalog):
+        path.unlink()  # so that it can only come from the snapshot
+        assert not list(path.parent.glob(f"{path.name}-*")), "the database was not closed"
     node.start()
     wait_until(lambda: ask(node, "status")["ready"], "the wine is served")
     after = ask(node, "state", data_type="wine")

@@ -80,7 +80,9 @@ def test_a_retirement_that_only_the_journal_knows_is_carried_out(
     node.wait_gone()
     for file in (node.paths.snapshots / "wine").iterdir():
         file.unlink()
-    node.paths.catalog.unlink()  # with those it is as if the node had died at once
+    # With those it is as if the node had died at once.
+    for file in node.paths.catalog.parent.glob(f"{node.paths.catalog.name}*"):
+        file.unlink()
     node.start()
     wait_until(lambda: is_retired(node, ask), "wine is retired")
     assert publish(node, wine_models / "02-random-forest.onnx")["state"] == "SERVING"
