@@ -14,9 +14,14 @@ import aiohttp
 import numpy as np
 import pytest
 import yaml
+from aiohttp.test_utils import TestClient, TestServer
 from onnx import TensorProto, helper, numpy_helper
+from tests.http.scripted import Ask, ScriptedRouter
 
 from repertory.actors.local_node import LocalNode, wait_until
+from repertory.config import NodePaths, load_config
+from repertory.http.in_hand import InHand
+from repertory.http.routes import make_app
 
 ROOT = Path(__file__).parents[2]
 MAX_BATCH, CREDIT = 16, 4
@@ -42,6 +47,23 @@ def _write_config(folder: Path, data_dir: Path) -> Path:
     path = folder / "cluster.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
+
+
+@pytest.fixture
+async def reply_of() -> AsyncIterator[Ask]:
+    """Ask a face of a router; its reply."""
+    config = load_config(ROOT / "cluster.yaml")
+    paths, clients = NodePaths(config, "a"), list[Any]()
+
+    async def reply(router: ScriptedRouter, path: str) -> Any:
+        client = TestClient(TestServer(make_app(config, paths, router, InHand())))
+        clients.append(client)
+        await client.start_server()
+        return await client.get(path)
+
+    yield reply
+    for client in clients:
+        await client.close()
 
 
 @pytest.fixture(scope="session")

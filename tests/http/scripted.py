@@ -1,5 +1,6 @@
 """A router that answers from a script, and what the actors behind it answer when a policy is in force."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ class ScriptedRouter(RouterClient):
         if isinstance(answer, RequestFailed):
             raise answer
         return answer
+
+
+Ask = Callable[[ScriptedRouter, str], Awaitable[Any]]
 
 
 def policy_answer() -> dict[str, Any]:

@@ -1,22 +1,14 @@
 """What is told over HTTP of the nodes of a cluster, and of each node's part in it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
-from tests.http.scripted import ScriptedRouter, cluster_answer, with_policy
+from tests.http.scripted import Ask, ScriptedRouter, cluster_answer, with_policy
 
-from repertory.config import NodePaths, load_config
 from repertory.errors import Unavailable
 from repertory.http.cluster import described
-from repertory.http.in_hand import InHand
 from repertory.http.queries import reasons
-from repertory.http.routes import make_app
 
-Ask = Callable[[ScriptedRouter, str], Awaitable[Any]]
 TRAFFIC = {"forwarded": {"b": 123, "c": 0}, "retried": 4, "held": 2}
 
 
@@ -30,23 +22,6 @@ class RecordingRouter(ScriptedRouter):
     async def ask(self, subject: str, *, timeout: float = 5.0, **data: Any) -> dict[str, Any]:
         self.asked.append((subject, data))
         return await super().ask(subject, timeout=timeout, **data)
-
-
-@pytest.fixture
-async def reply_of(tmp_path: Path) -> AsyncIterator[Ask]:
-    """Ask a face of a router; its reply."""
-    config = load_config(Path(__file__).parents[2] / "cluster.yaml")
-    paths, clients = NodePaths(config, "a"), list[Any]()
-
-    async def reply(router: ScriptedRouter, path: str) -> Any:
-        client = TestClient(TestServer(make_app(config, paths, router, InHand())))
-        clients.append(client)
-        await client.start_server()
-        return await client.get(path)
-
-    yield reply
-    for client in clients:
-        await client.close()
 
 
 def router_of(**status: Any) -> RecordingRouter:

@@ -1,38 +1,14 @@
 """What is told over HTTP of a data type whose answers a policy chooses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
-from tests.http.scripted import ScriptedRouter, slot_answer, with_policy
+from tests.http.scripted import Ask, ScriptedRouter, slot_answer, with_policy
 
-from repertory.config import NodePaths, load_config
 from repertory.errors import NotFound, Unavailable
-from repertory.http.in_hand import InHand
-from repertory.http.routes import make_app
-
-Ask = Callable[[ScriptedRouter, str], Awaitable[Any]]
-
-
-@pytest.fixture
-async def reply_of(tmp_path: Path) -> AsyncIterator[Ask]:
-    """Ask a face of a router; its reply."""
-    config = load_config(Path(__file__).parents[2] / "cluster.yaml")
-    paths, clients = NodePaths(config, "a"), list[Any]()
-
-    async def reply(router: ScriptedRouter, path: str) -> Any:
-        client = TestClient(TestServer(make_app(config, paths, router, InHand())))
-        clients.append(client)
-        await client.start_server()
-        return await client.get(path)
-
-    yield reply
-    for client in clients:
-        await client.close()
 
 
 async def test_the_state_is_the_policys_and_each_slots_own(reply_of: Ask) -> None:
