@@ -69,7 +69,10 @@ def shaped(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[A
         raise InvalidRequest(
             f"input {name!r} has {values.size} elements, its shape {list(shape)} needs {prod(shape)}"
         )
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except ValueError as error:  # of sizes that are too large for any array, beside one that is 0
+        raise InvalidRequest(f"input {name!r} has the shape {list(shape)}: {error}") from None
 
 
 def texts(strings: list[str]) -> NDArray[Any]:
