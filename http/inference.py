@@ -1,7 +1,7 @@
 """Scoring by tensors: what all standard protocols have in common."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from repertory.http.tensors import BYTES, Tensor, TensorSpec, texts
 VALUE, LABEL, PROBABILITIES = "value", "label", "probabilities"
 # Both kinds of models, as long as none has said which it is.
 OUTPUTS = (TensorSpec(LABEL, BYTES, (-1,)), TensorSpec(VALUE, "FP64", (-1,)))
+
+# More than any version has, and few enough for int().
+_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Inference:
         self._router = router
         self._dispatcher = dispatcher
         self.signatures = {name: Signature.of(each) for name, each in config.data_types.items()}
+        # By data type: what was answered last, and by whom.
+        self._said: dict[str, tuple[str, tuple[TensorSpec, ...]]] = {}
 
     async def target(self, name: str, version: str = "") -> Target:
         """Return what a name, of a data type or of a model that serves one, stands for.
@@ -59,6 +64,8 @@ class Inference:
         Raises UnknownDataType, or NotFound when there is no such version on stage.
         """
         number = _version(name, version)
+        if number is None and name in self.signatures:
+            return Target(name, self.signatures[name], None)  # nobody has to be asked
         models = (await ask(self._router, "models"))["models"]
         if name in self.signatures:
             found = [each for each in models if each["dataType"] == name]
@@ -97,13 +104,26 @@ class Inference:
                 f" {scored.model.version} does"
             )
         outputs, labels = _columns(scored.outcomes)
+        self._said[target.data_type] = (scored.model.sha256, tuple(map(_spec, outputs)))
         return Inferred(target.data_type, scored.model, outputs, labels)
+
+    def outputs(self, data_type: str, digests: Collection[str]) -> tuple[TensorSpec, ...]:
+        """Return what is known of the outputs: those of the last answer of one of these models.
+
+        As long as none has answered here, those of both kinds of models.
+        """
+        digest, said = self._said.get(data_type, ("", OUTPUTS))
+        return said if digest in digests else OUTPUTS
+
+
+def _spec(tensor: Tensor) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype, (-1, *tensor.values.shape[1:]))
 
 
 def _version(name: str, text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
         raise NotFound(f"there is no version {text!r} of {name!r}: versions are whole numbers")
     return int(text)
 
