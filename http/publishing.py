@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import orjson
@@ -37,13 +37,25 @@ class Publishing:
     async def publish(self, request: web.Request) -> web.Response:
         """Answer 201 when the model serves, 202 when it is on its way, 422 when it is rejected."""
         wait = flag(request, "wait", default=True)
-        with Spool(self._folder, max_mb=self._max_mb) as spool:
+        with self.spool() as spool:
             question = await read_upload(request, spool)
+        return await _reply(self.hand_over(spool, question, wait=wait), created=201)
+
+    def spool(self) -> Spool:
+        """Return where an upload is to wait."""
+        return Spool(self._folder, max_mb=self._max_mb)
+
+    def hand_over(
+        self, spool: Spool, question: Question, *, wait: bool
+    ) -> asyncio.Future[dict[str, Any]]:
+        """Have the keeper publish what came whole; its answer is what became of it.
+
+        It is published whole, also when the client does not wait for the reply.
+        """
         task = asyncio.create_task(self._hand_over(spool, question, wait=wait))
         self._handing_over.add(task)
         task.add_done_callback(self._handing_over.discard)
-        # What came whole is published whole, also when the client does not wait for the reply.
-        return await _reply(asyncio.shield(task), created=201)
+        return asyncio.shield(task)
 
     async def roll_back(self, request: web.Request) -> web.Response:
         """Answer 200 when a version that served before serves again."""
@@ -85,7 +97,7 @@ _NOTHING: Question = {
 }
 
 
-async def _reply(asking: asyncio.Future[dict[str, Any]], *, created: int) -> web.Response:
+async def _reply(asking: Awaitable[dict[str, Any]], *, created: int) -> web.Response:
     try:
         answer = await asking
     except PublishRejected as error:

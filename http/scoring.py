@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from repertory.actors.batch import Label, ModelRef, Outcome, RecordFailed, SlotReport
 from repertory.actors.client import RouterClient
 from repertory.actors.policies.reports import RecordDecision, Together
-from repertory.config import ClusterConfig
+from repertory.config import MEBIBYTE, ClusterConfig
 from repertory.errors import InvalidRequest, NoModel
 from repertory.http.asking import ask
 from repertory.http.dispatch import Answered, Dispatcher
@@ -37,26 +37,12 @@ class Scoring:
         self._dispatcher.check(data_type)
         seconds = seconds_allowed(request, self._http.deadline_ms / 1000)
         explain = flag(request, "explain", default=False)
-        body = read_records(await self._body(request), content_type(request))
+        body = read_records(await read_body(request), content_type(request))
         deadline = asyncio.get_running_loop().time() + seconds
         if not body.items:
             return _reply(data_type, await self._model(data_type, seconds), {"results": []})
         scored = await self._dispatcher.score(data_type, body, deadline=deadline, explain=explain)
         return _reply(data_type, scored.model, answered_json(scored, explain=explain))
-
-    async def _body(self, request: web.Request) -> bytes:
-        limit = self._http.max_body_mb
-        try:
-            if (request.content_length or 0) > request.client_max_size:
-                raise web.HTTPRequestEntityTooLarge(request.client_max_size)
-            async with asyncio.timeout(BODY_SECONDS):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            text = f"the body is larger than {limit} MiB (http.max_body_mb): send fewer records"
-            raise web.HTTPRequestEntityTooLarge(request.client_max_size, text=text) from None
-        except TimeoutError:
-            text = f"the body did not arrive within {BODY_SECONDS:g} s"
-            raise web.HTTPRequestTimeout(text=text) from None
 
     async def _model(self, data_type: str, seconds: float) -> ModelRef | None:
         try:
@@ -66,6 +52,23 @@ class Scoring:
         if "sha256" not in state:
             return None  # where a policy chooses, no record has no model
         return ModelRef(state["name"], state["version"], state["sha256"])
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the whole body. Raises HTTP errors for what is too large or too slow."""
+    limit = request.client_max_size
+    try:
+        if (request.content_length or 0) > limit:
+            raise web.HTTPRequestEntityTooLarge(limit)
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        most = limit // MEBIBYTE
+        text = f"the body is larger than {most} MiB (http.max_body_mb): send fewer records"
+        raise web.HTTPRequestEntityTooLarge(limit, text=text) from None
+    except TimeoutError:
+        text = f"the body did not arrive within {BODY_SECONDS:g} s"
+        raise web.HTTPRequestTimeout(text=text) from None
 
 
 def seconds_allowed(request: web.Request, most: float) -> float:

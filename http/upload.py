@@ -2,6 +2,7 @@
 
 import asyncio
 import mmap
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ _FORMS = (
 )
 
 Question = dict[str, Any]
+Understand = Callable[[dict[str, Any], SpoolFile], Question]
 
 
 async def read_upload(request: web.Request, spool: Spool) -> Question:
@@ -45,9 +47,22 @@ async def read_upload(request: web.Request, spool: Spool) -> Question:
 
     Raises InvalidRequest, and HTTP errors for what is too large or too slow.
     """
+    return await _in_time(_read(request, spool))
+
+
+async def read_json(request: web.Request, spool: Spool, understand: Understand) -> Question:
+    """Stream a body of JSON into the spool, and return what `understand` makes of the document.
+
+    It runs in a thread, and may write a model to the file that it is given. Raises what it raises,
+    InvalidRequest, and HTTP errors for what is too large or too slow.
+    """
+    return await _in_time(_json(request, spool, understand))
+
+
+async def _in_time(reading: Awaitable[Question]) -> Question:
     try:
         async with asyncio.timeout(UPLOAD_SECONDS):
-            return await _read(request, spool)
+            return await reading
     except TimeoutError:
         text = f"the model did not arrive within {UPLOAD_SECONDS:g} s"
         raise web.HTTPRequestTimeout(text=text) from None
@@ -61,7 +76,7 @@ async def _read(request: web.Request, spool: Spool) -> Question:
         file = spool.open()
         await _stream(request, file)
         return {"descriptor_file": str(file.path)}
-    return _checked(await _json(request, spool))
+    return _checked(await _json(request, spool, _understood))
 
 
 def _checked(question: Question) -> Question:
@@ -142,12 +157,12 @@ async def _text(part: BodyPartReader, name: str) -> str:
 # --- JSON
 
 
-async def _json(request: web.Request, spool: Spool) -> Question:
+async def _json(request: web.Request, spool: Spool, understand: Understand) -> Question:
     body, content = spool.open(overhead=BASE64_OVERHEAD), spool.open()
     await _stream(request, body)
     # A request that is given up meanwhile must not remove the files before the thread is done.
     loop = asyncio.get_running_loop()
-    parsing = loop.run_in_executor(_PARSER, _parse, body.path, content)
+    parsing = loop.run_in_executor(_PARSER, _parse, body.path, content, understand)
     try:
         return await asyncio.shield(parsing)
     except asyncio.CancelledError:
@@ -155,10 +170,14 @@ async def _json(request: web.Request, spool: Spool) -> Question:
         raise
 
 
-def _parse(path: Path, content: SpoolFile) -> Question:
+def _parse(path: Path, content: SpoolFile, understand: Understand) -> Question:
     document = _load(path)
     if not isinstance(document, dict):
         raise InvalidRequest(f"a JSON object is due, not {document!r:.60}")
+    return understand(document, content)
+
+
+def _understood(document: dict[str, Any], content: SpoolFile) -> Question:
     question: Question = {}
     for name, value in document.items():
         if name not in (*FIELDS, "data", "location"):
