@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from repertory.protos.results_pb2 import ScoredRecord
 
+_NOT_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 PAUSE_SECONDS = 0.02
 PARTITIONS = range(4)
 
@@ -73,12 +78,21 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> list[TopicPa
 
 
 def members(bootstrap_servers: str, group: str) -> dict[str, int]:
-    """Return the members of a group by their static name, with how many partitions each has."""
+    """Return the members of a group by their static name, with how many partitions each has.
+
+    None are told when the broker cannot say: its coordinator takes a while to load the first group.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     [found] = admin.describe_consumer_groups([group]).values()
+    try:
+        described = found.result()
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_YET:
+            raise
+        return {}
     return {
         str(each.group_instance_id): len(each.assignment.topic_partitions)
-        for each in found.result().members
+        for each in described.members
     }
 
 
