@@ -1,6 +1,8 @@
 """The requests that are in hand, so that a face can finish them before it ends."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,17 +20,23 @@ class InHand:
     @web.middleware
     async def hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count a request; while draining, its connection ends with its reply."""
+        with self.held():
+            response = await handler(request)
+        if self.draining:
+            response.force_close()
+        return response
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Count what is done within as a request in hand."""
         self._count += 1
         self._none.clear()
         try:
-            response = await handler(request)
+            yield
         finally:
             self._count -= 1
             if not self._count:
                 self._none.set()
-        if self.draining:
-            response.force_close()
-        return response
 
     def drain_from_now(self) -> None:
         """Have replies end their connections; requests are still taken."""

@@ -67,6 +67,10 @@ class Health:
             health, status=200 if ready else 503, headers=None if ready else RETRY_AFTER
         )
 
+    async def is_ready(self) -> bool:
+        """Return whether the node can do all that it is configured to do."""
+        return bool((await self._health())["ready"])
+
     async def _health(self) -> dict[str, Any]:
         if self._in_hand.draining:
             return _not_ready("this process is shutting down")
