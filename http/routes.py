@@ -1,5 +1,6 @@
 """The table of endpoints."""
 
+from itertools import starmap
 from typing import NamedTuple
 
 from aiohttp import web
@@ -9,9 +10,12 @@ from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
 from repertory.http.cluster import Clusters
 from repertory.http.compare import Comparisons
+from repertory.http.dispatch import Dispatcher
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.in_hand import InHand
+from repertory.http.inference import Inference
 from repertory.http.metrics import Metrics
+from repertory.http.oip import OpenInference
 from repertory.http.policies import Policies
 from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
@@ -28,18 +32,35 @@ class Endpoint(NamedTuple):
     about: str
 
 
+class Core(NamedTuple):
+    """What answers over gRPC as well."""
+
+    inference: Inference
+    publishing: Publishing
+    health: Health
+
+
+CORE = web.AppKey("core", Core)
+
+
 def make_app(
     config: ClusterConfig, paths: NodePaths, router: RouterClient, in_hand: InHand
 ) -> web.Application:
     """Return the application that serves all endpoints."""
     health, metrics = Health(router, in_hand), Metrics(router)
+    publishing, dispatcher = Publishing(config, paths, router), Dispatcher(config, router)
+    inference = Inference(config, router, dispatcher)
+    open_inference = OpenInference(config, router, inference, publishing, health)
     endpoints = [
         *_queries(Queries(router)),
         *_cluster(Clusters(router)),
-        *_models(Publishing(config, paths, router)),
+        *_models(publishing),
         *_policies(Policies(router)),
         Endpoint("GET", "/compare/{dataType}", Comparisons(router).compare, "how models differ"),
-        Endpoint("POST", "/score/{dataType}", Scoring(config, router).score, "score records"),
+        Endpoint(
+            "POST", "/score/{dataType}", Scoring(config, router, dispatcher).score, "score records"
+        ),
+        *starmap(Endpoint, open_inference.endpoints()),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
         Endpoint("GET", "/health/ready", health.ready, "whether the node is ready for records"),
         Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
@@ -48,6 +69,7 @@ def make_app(
         middlewares=[in_hand.hold, metrics.count, errors_as_json],
         client_max_size=config.http.max_body_mb * MEBIBYTE,
     )
+    app[CORE] = Core(inference, publishing, health)
     app.router.add_get("/", _index(endpoints))
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)

@@ -26,10 +26,10 @@ BODY_SECONDS = 60.0
 class Scoring:
     """Has records scored."""
 
-    def __init__(self, config: ClusterConfig, router: RouterClient) -> None:
+    def __init__(self, config: ClusterConfig, router: RouterClient, dispatcher: Dispatcher) -> None:
         self._http = config.http
         self._router = router
-        self._dispatcher = Dispatcher(config, router)
+        self._dispatcher = dispatcher
 
     async def score(self, request: web.Request) -> web.Response:
         """Answer with the outcomes; 200 also when some, or all, of the records failed."""

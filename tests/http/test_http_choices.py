@@ -28,6 +28,7 @@ from repertory.actors.client import RouterClient
 from repertory.actors.frames import Frame, FrameReader, encode_frame
 from repertory.config import ClusterConfig
 from repertory.errors import FailureCode
+from repertory.http.dispatch import Dispatcher
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.scoring import Scoring
 from repertory.protos.door_pb2 import Envelope, Welcome
@@ -94,7 +95,8 @@ def ask(tmp_path: Path) -> Ask:
         path = tmp_path / "door.sock"
         async with door.open_at(path), RouterClient(path, role="test") as router:
             app = web.Application(middlewares=[errors_as_json])
-            app.router.add_post("/score/{dataType}", Scoring(config, router).score)
+            scoring = Scoring(config, router, Dispatcher(config, router))
+            app.router.add_post("/score/{dataType}", scoring.score)
             async with TestClient(TestServer(app)) as client:
                 reply = await client.post("/score/wine", json=records, params=query)
                 return await reply.json()
