@@ -1,6 +1,7 @@
 """The HTTP face: a process that listens, and asks its router."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -8,10 +9,14 @@ from aiohttp import web
 from repertory.actors.client import RouterClient
 from repertory.actors.phases import Step, finish_seconds
 from repertory.actors.process import NodeProcess, run_process
+from repertory.config import ClusterConfig
 from repertory.http.in_hand import InHand
 from repertory.http.listening import Listener
-from repertory.http.routes import make_app
+from repertory.http.routes import CORE, Core, make_app
 from repertory.http.spool import sweep
+
+if TYPE_CHECKING:
+    from repertory.http.grpc_server import GrpcServer
 
 # For the last replies to leave, then once more for what is cancelled.
 LAST_SECONDS = 0.1
@@ -33,8 +38,10 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
         app = make_app(process.config, process.paths, router, in_hand)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_SECONDS)
         await runner.setup()
+        grpc = None
         try:
             listener = await Listener.open(runner, process.config.http)
+            grpc = await _grpc(process.config, router, app[CORE], in_hand)
             reporting = asyncio.create_task(_report(router, listener))
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
@@ -42,6 +49,8 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
             loop = asyncio.get_running_loop()
             finished = loop.time() + finish_seconds(process.config)
             reporting.cancel()
+            if grpc is not None:
+                grpc.stop_taking()
             await listener.close()
             process.progress.done(Step.STOP_TAKING)
             log.info("draining: requests in hand are finished")
@@ -51,7 +60,19 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
                 log.warning("some requests could not be finished in time")
             process.progress.done(Step.COMMIT)
         finally:
+            if grpc is not None:
+                await grpc.close()
             await runner.cleanup()
+
+
+async def _grpc(
+    config: ClusterConfig, router: RouterClient, core: Core, in_hand: InHand
+) -> "GrpcServer | None":
+    if config.http.grpc_port is None:
+        return None
+    from repertory.http.grpc_server import GrpcServer  # 30 MB that others do without
+
+    return await GrpcServer.open(config, router, core=core, in_hand=in_hand)
 
 
 async def _report(router: RouterClient, listener: Listener) -> None:

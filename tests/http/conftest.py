@@ -40,7 +40,12 @@ def _write_config(folder: Path, data_dir: Path) -> Path:
     cider = wine | {"topics": [], "required": False}
     document |= {
         "data_dir": str(data_dir),
-        "http": {"port": _free_port(), "max_body_mb": 1, "deadline_ms": 20_000},
+        "http": {
+            "port": _free_port(),
+            "grpc_port": _free_port(),
+            "max_body_mb": 1,
+            "deadline_ms": 20_000,
+        },
         "models": {"max_mb": 1},
         "data_types": {"wine": wine, "cider": cider},
     }
@@ -179,6 +184,7 @@ class FaceProcess:
 
     process: subprocess.Popen[bytes]
     port: int
+    grpc_port: int
     log: Path
 
 
@@ -191,13 +197,14 @@ def start_face(tmp_path: Path) -> Iterator[Callable[..., FaceProcess]]:
         port, log = port or _free_port(), tmp_path / f"face-{len(started)}.log"
         command = [sys.executable, "-m", "repertory.http.face", "--node", "a", "--config"]
         config = _write_config(tmp_path, data_dir)
+        grpc_port = yaml.safe_load(config.read_text())["http"]["grpc_port"]
         environment = os.environ | {"REPERTORY_HTTP__PORT": str(port)}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, str(config)], stdout=output, stderr=output, env=environment
             )
         started.append(process)
-        return FaceProcess(process, port, log)
+        return FaceProcess(process, port, grpc_port, log)
 
     yield start
     for process in started:
