@@ -139,7 +139,8 @@ def _published(name: str, answer: Told) -> web.Response:
         return json_reply(answer)
     if state == "PUBLISHED":
         raise Unavailable(f"{name!r} is published and not checked yet; ask for the index")
-    raise InvalidRequest(reason or f"{name!r} does not serve: it is {state}")
+    about = f"version {answer['version']} of {name!r} is {state} and does not serve"
+    raise InvalidRequest(f"{about}: {reason}" if reason else about)
 
 
 def _entries(name: str, versions: Sequence[Told], serving: Sequence[Told]) -> Iterator[Told]:
