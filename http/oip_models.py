@@ -43,7 +43,10 @@ class Models:
 
     async def named(self, request: web.Request) -> Named:
         """Return what a path names. Raises UnknownDataType or NotFound."""
-        name, version = request.match_info["model"], request.match_info.get("version", "")
+        return await self.find(request.match_info["model"], request.match_info.get("version", ""))
+
+    async def find(self, name: str, version: str = "") -> Named:
+        """Return what a name and a version mean. Raises UnknownDataType or NotFound."""
         target, models = await asyncio.gather(
             self._inference.target(name, version), self.on_stage()
         )
@@ -61,17 +64,18 @@ class Models:
 
     async def metadata(self, request: web.Request) -> web.Response:
         """Answer what the inputs and the outputs are, and which versions serve."""
-        named = await self.named(request)
-        return json_reply(
-            {
-                "name": named.name,
-                "versions": [str(number) for number in _versions(named)],
-                "platform": PLATFORM,
-                "inputs": [_metadata(each) for each in named.target.signature.inputs],
-                "outputs": [_metadata(each) for each in self._outputs(named)],
-                "parameters": _parameters(named),
-            }
-        )
+        return json_reply(self.metadata_of(await self.named(request)))
+
+    def metadata_of(self, named: Named) -> dict[str, Any]:
+        """Return what the inputs and the outputs are, and which versions serve."""
+        return {
+            "name": named.name,
+            "versions": [str(number) for number in _versions(named)],
+            "platform": PLATFORM,
+            "inputs": [_metadata(each) for each in named.target.signature.inputs],
+            "outputs": [_metadata(each) for each in self._outputs(named)],
+            "parameters": _parameters(named),
+        }
 
     async def ready(self, request: web.Request) -> web.Response:
         """Answer 200 when a model serves that is meant, and 503 otherwise."""
@@ -85,20 +89,21 @@ class Models:
 
     async def config(self, request: web.Request) -> web.Response:
         """Answer how a model is served, as Triton's model configuration says it."""
-        named = await self.named(request)
+        return json_reply(self.config_of(await self.named(request)))
+
+    def config_of(self, named: Named) -> dict[str, Any]:
+        """Return how a model is served, as Triton's model configuration says it."""
         parameters = {key: {"string_value": text} for key, text in _parameters(named).items()}
-        return json_reply(
-            {
-                "name": named.name,
-                "platform": PLATFORM,
-                "backend": "onnxruntime",
-                "max_batch_size": self._max_batch[named.target.data_type],
-                "version_policy": {"specific": {"versions": _versions(named)}},
-                "input": [_configuration(each) for each in named.target.signature.inputs],
-                "output": [_configuration(each) for each in self._outputs(named)],
-                "parameters": parameters,
-            }
-        )
+        return {
+            "name": named.name,
+            "platform": PLATFORM,
+            "backend": "onnxruntime",
+            "max_batch_size": self._max_batch[named.target.data_type],
+            "version_policy": {"specific": {"versions": _versions(named)}},
+            "input": [_configuration(each) for each in named.target.signature.inputs],
+            "output": [_configuration(each) for each in self._outputs(named)],
+            "parameters": parameters,
+        }
 
     def _outputs(self, named: Named) -> tuple[TensorSpec, ...]:
         digests = {each["sha256"] for each in named.models}

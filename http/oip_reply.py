@@ -1,5 +1,6 @@
 """The reply to an inference of the Open Inference Protocol."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -26,8 +27,8 @@ def check_outputs(request: InferRequest) -> None:
             )
 
 
-def infer_reply(name: str, request: InferRequest, inferred: Inferred) -> web.Response:
-    """Return the outputs that were asked for, and which model version they are of."""
+def wanted_outputs(request: InferRequest, inferred: Inferred) -> Sequence[tuple[Wanted, Tensor]]:
+    """Return the outputs that are asked for, or all. Raises InvalidRequest for one that is not."""
     found = {each.name: each for each in inferred.outputs}
     wanted = request.outputs or tuple(Wanted(each, request.binary) for each in found)
     for output in wanted:
@@ -36,9 +37,14 @@ def infer_reply(name: str, request: InferRequest, inferred: Inferred) -> web.Res
                 f"model {inferred.model.name!r} gives no output {output.name!r}; it gives:"
                 f" {', '.join(found)}"
             )
+    return [(output, found[output.name]) for output in wanted]
+
+
+def infer_reply(name: str, request: InferRequest, inferred: Inferred) -> web.Response:
+    """Return the outputs that were asked for, and which model version they are of."""
     outputs, parts = [], []
-    for output in wanted:
-        tensor = found[output.name]
+    wanted = wanted_outputs(request, inferred)
+    for output, tensor in wanted:
         if output.binary:
             parts.append(binary_elements(tensor))
             outputs.append(_about(tensor) | {"parameters": {BINARY_SIZE: len(parts[-1])}})
@@ -48,12 +54,12 @@ def infer_reply(name: str, request: InferRequest, inferred: Inferred) -> web.Res
         "model_name": name,
         "model_version": str(inferred.model.version),
         **({} if request.id is None else {"id": request.id}),
-        "parameters": _parameters(inferred),
+        "parameters": model_parameters(inferred),
         "outputs": outputs,
     }
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     headers = model_headers(inferred.model)
-    if not any(each.binary for each in wanted):
+    if not parts:
         return web.Response(body=head, headers=headers, content_type="application/json")
     return web.Response(
         body=b"".join((head, *parts)),
@@ -70,7 +76,8 @@ def _about(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _parameters(inferred: Inferred) -> dict[str, str | int]:
+def model_parameters(inferred: Inferred) -> dict[str, str | int]:
+    """Return the parameters of a reply: which model version it is of."""
     model, labels = inferred.model, inferred.labels
     return {
         "data_type": inferred.data_type,

@@ -5,7 +5,7 @@ Source: Triton's protocol/extension_model_repository.md.
 
 import asyncio
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,33 +42,48 @@ class Repository:
 
     async def index(self, request: web.Request) -> web.Response:
         """Answer what became of each version of each data type, or which are ready alone."""
-        only_ready = _only_ready(await read_body(request))
+        entries = await self.entries(only_ready=_only_ready(await read_body(request)))
+        return web.Response(body=orjson.dumps(entries), content_type="application/json")
+
+    async def entries(self, *, only_ready: bool) -> Sequence[Told]:
+        """Return what became of each version of each data type, or which are ready alone."""
         serving = await self._models.on_stage()
         names = self._inference.signatures
         if only_ready:
-            entries: list[Told] = [_entry(each, READY) for each in serving]
-        else:
-            histories = await asyncio.gather(*map(self._history, names))
-            entries = [
-                entry
-                for name, versions in zip(names, histories, strict=True)
-                for entry in _entries(name, versions, serving)
-            ]
-        return web.Response(body=orjson.dumps(entries), content_type="application/json")
+            return [_entry(each, READY) for each in serving]
+        histories = await asyncio.gather(*map(self._history, names))
+        return [
+            entry
+            for name, versions in zip(names, histories, strict=True)
+            for entry in _entries(name, versions, serving)
+        ]
 
     async def load(self, request: web.Request) -> web.Response:
         """Publish the file in the request, and answer 200 when it serves; 400 when it will not."""
-        name = request.match_info["model"]
-        data_type = request.query.get("dataType")
+        name, data_type = request.match_info["model"], request.query.get("dataType")
+
+        async def read(spool: Spool) -> Question:
+            return await _read_load(request, spool)
+
+        return json_reply(await self.publish(name, data_type, read))
+
+    async def publish(
+        self, name: str, data_type: str | None, read: Callable[[Spool], Awaitable[Question]]
+    ) -> Told:
+        """Publish what `read` puts in a spool, under a name; if that is nothing, it serves already.
+
+        `data_type` is that of a new name. Returns when it serves; raises InvalidRequest when it
+        will not.
+        """
         if data_type is None:
             data_type = (await self._inference.target(name)).data_type
         elif data_type not in self._inference.signatures:
             raise UnknownDataType(f"there is no data type {data_type!r}")
         with self._publishing.spool() as spool:
-            question = await _read_load(request, spool)
+            question = await read(spool)
         if "content_file" not in question:
             spool.remove()
-            return await self._loaded(request)
+            return await self._loaded(name)
         question |= {"data_type": data_type, "name": name}
         try:
             answer = await self._publishing.hand_over(spool, question, wait=True)
@@ -79,7 +94,11 @@ class Repository:
     async def unload(self, request: web.Request) -> web.Response:
         """Retire what a data type has on stage, and answer 200 when it has left."""
         _document(await read_body(request))
-        named = await self._models.named(request)
+        return json_reply(await self.retire(request.match_info["model"]))
+
+    async def retire(self, name: str) -> Told:
+        """Retire what a data type has on stage. Raises InvalidRequest where that is more."""
+        named = await self._models.find(name)
         data_type = named.target.data_type
         others = {each["name"] for each in await self._models.on_stage() if _is_of(each, data_type)}
         if named.name != data_type and others - {named.name}:
@@ -87,24 +106,20 @@ class Repository:
                 f"{data_type!r} has several models on stage ({', '.join(sorted(others))}): unload"
                 f" {data_type!r} to retire them all, or change its policy"
             )
-        answer = await ask(
-            self._router,
-            "retire",
-            timeout=PUBLISH_SECONDS,
-            data_type=data_type,
-            origin=f"http/{uuid.uuid4()}",
+        origin = f"http/{uuid.uuid4()}"
+        return await ask(
+            self._router, "retire", timeout=PUBLISH_SECONDS, data_type=data_type, origin=origin
         )
-        return json_reply(answer)
 
-    async def _loaded(self, request: web.Request) -> web.Response:
-        named = await self._models.named(request)
+    async def _loaded(self, name: str) -> Told:
+        named = await self._models.find(name)
         if not named.models:
             raise InvalidRequest(
                 f"no model serves {named.name!r}, and this request has none: send it in base64 as"
                 ' {"parameters": {"file:model.onnx": "…"}}, or roll back to a version'
                 f" by POST /models/{named.target.data_type}/rollback"
             )
-        return json_reply(_entry(named.models[0], READY))
+        return _entry(named.models[0], READY)
 
     async def _history(self, data_type: str) -> Sequence[Told]:
         return list((await ask(self._router, "versions", data_type=data_type))["versions"])
@@ -133,10 +148,10 @@ def _understood(document: dict[str, Any], content: SpoolFile) -> Question:
     return {"content_file": str(content.path)}
 
 
-def _published(name: str, answer: Told) -> web.Response:
+def _published(name: str, answer: Told) -> Told:
     state, reason = answer["state"], answer.get("reason")
     if state in ("SERVING", "RETIRED"):  # retired: another was published meanwhile
-        return json_reply(answer)
+        return answer
     if state == "PUBLISHED":
         raise Unavailable(f"{name!r} is published and not checked yet; ask for the index")
     about = f"version {answer['version']} of {name!r} is {state} and does not serve"

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from repertory.actors.client import RouterClient
 from repertory.errors import NoModel
-from repertory.http.oip_models import Models, Named
+from repertory.http.oip_models import Models, Named, Told
 from repertory.http.replies import json_reply
 from repertory.http.states import state_of
 
@@ -33,17 +33,25 @@ class Statistics:
 
     async def all(self, _: web.Request) -> web.Response:
         """Answer for all models that serve."""
+        return json_reply(await self.of_all())
+
+    async def of_all(self) -> Told:
+        """Return what all models did that serve."""
         serving = await self._models.on_stage()
         names = list(dict.fromkeys(each["dataType"] for each in serving))
         states = await asyncio.gather(*map(self._slots, names))
         found = zip(names, states, strict=True)
-        return _reply([_statistics(name, each) for name, slots in found for each in slots])
+        return {"model_stats": [_statistics(name, each) for name, of in found for each in of]}
 
     async def one(self, request: web.Request) -> web.Response:
         """Answer for the models that a path names; none when none serves."""
-        named = await self._models.named(request)
+        return json_reply(await self.of(await self._models.named(request)))
+
+    async def of(self, named: Named) -> Told:
+        """Return what the models did that are named; none when none serves."""
         slots = await self._slots(named.target.data_type) if named.models else ()
-        return _reply([_statistics(named.name, each) for each in slots if _is_meant(each, named)])
+        meant = [each for each in slots if _is_meant(each, named)]
+        return {"model_stats": [_statistics(named.name, each) for each in meant]}
 
     async def _slots(self, data_type: str) -> Sequence[State]:
         """Return the state of each model that a data type has on stage."""
@@ -88,7 +96,3 @@ def _statistics(name: str, state: State) -> dict[str, Any]:
         "sha256": state["sha256"],
         **{key: state[key] for key in _MORE if key in state},
     }
-
-
-def _reply(statistics: Sequence[Mapping[str, Any]]) -> web.Response:
-    return json_reply({"model_stats": statistics})
