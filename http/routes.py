@@ -1,5 +1,6 @@
 """The table of endpoints."""
 
+import re
 from itertools import starmap
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
 from repertory.http.replies import json_reply
 from repertory.http.scoring import Scoring
+from repertory.http.tfs import TensorFlowServing
 
 
 class Endpoint(NamedTuple):
@@ -30,6 +32,11 @@ class Endpoint(NamedTuple):
     path: str
     handler: Handler
     about: str
+
+    @property
+    def plain_path(self) -> str:
+        """The path, without what its parts have to match."""
+        return re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", self.path)
 
 
 class Core(NamedTuple):
@@ -61,9 +68,11 @@ def make_app(
             "POST", "/score/{dataType}", Scoring(config, router, dispatcher).score, "score records"
         ),
         *starmap(Endpoint, open_inference.endpoints()),
+        *starmap(Endpoint, TensorFlowServing(config, router, inference).endpoints()),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
         Endpoint("GET", "/health/ready", health.ready, "whether the node is ready for records"),
         Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
+        Endpoint("GET", "/monitoring/prometheus/metrics", metrics.expose, "the same"),
     ]
     app = web.Application(
         middlewares=[in_hand.hold, metrics.count, errors_as_json],
@@ -115,7 +124,7 @@ def _policies(policies: Policies) -> list[Endpoint]:
 
 
 def _index(endpoints: list[Endpoint]) -> Handler:
-    table = {f"{each.method} {each.path}": each.about for each in endpoints}
+    table = {f"{each.method} {each.plain_path}": each.about for each in endpoints}
 
     async def index(_: web.Request) -> web.Response:
         return json_reply({"name": "repertory", "endpoints": table})

@@ -79,7 +79,9 @@ async def test_the_index_lists_the_endpoints(call: Any) -> None:
     index = (await call("GET", "/")).body
     assert {"GET /models", "POST /models", "POST /score/{dataType}"} < set(index["endpoints"])
     documented = (ROOT / "docs" / "http.md").read_text()
-    assert [each for each in index["endpoints"] if f"## `{each}`" not in documented] == []
+    # Those of standard protocols, below /v1 and /v2, have pages of their own.
+    own = [each for each in index["endpoints"] if " /v" not in each]
+    assert [each for each in own if f"## `{each}`" not in documented] == []
 
 
 async def test_a_face_that_drains_is_not_ready(shared_node: LocalNode) -> None:
