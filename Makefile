@@ -38,7 +38,7 @@ protos: $(READY)
 protos-check: protos
 	git diff --exit-code -- protos
 
-# Long runs, by hand: what CI does four times, twenty times; two hundred swaps; a million records.
+# Long runs, by hand: what CI does twice, twenty times; two hundred swaps; a million records.
 soak: $(READY)
 	$(BIN)/pytest -p no:xdist tests/system -s --timeout 3600 \
 		--kills 20 --swaps 200 --records 1000000 --rounds 5
