@@ -18,7 +18,7 @@ pytest_plugins = ["tests.apache_kafka.fixtures"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be asked for by hand: `make soak`, `make cluster-faults`."""
     parser.addoption("--kills", type=int, default=2, help="kills of each process, under load")
-    parser.addoption("--swaps", type=int, default=24, help="model swaps under load")
+    parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
     parser.addoption("--records", type=int, default=40_000, help="records of the delivery tests")
     parser.addoption("--rounds", type=int, default=1, help="rounds of everything that happens")
     _add_cluster_options(parser.getgroup("tests with several hosts"))
