@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
+from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 
@@ -162,6 +163,8 @@ def failure(error: Exception, method: str) -> CallFailed:
         return error
     if isinstance(error, RequestFailed):
         return CallFailed(STATUSES.get(type(error), StatusCode.INTERNAL), str(error))
+    if isinstance(error, web.HTTPRequestEntityTooLarge):  # of what is shared with HTTP
+        return CallFailed(StatusCode.RESOURCE_EXHAUSTED, error.text or error.reason)
     log.error("a call failed", method=method, exc_info=error)
     message = f"a defect in Repertory: {type(error).__name__}: {error}"
     return CallFailed(StatusCode.INTERNAL, message)

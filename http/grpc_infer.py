@@ -1,15 +1,12 @@
 """Requests and replies of `ModelInfer`: what is asked for, and what a model version said."""
 
-from collections.abc import Mapping, Sequence
-
-import orjson
+from collections.abc import Mapping
 
 from repertory.errors import InvalidRequest
 from repertory.http.grpc_tensors import read_inputs, write_outputs
 from repertory.http.inference import Inferred
-from repertory.http.oip_reply import check_outputs
+from repertory.http.oip_reply import check_outputs, model_parameters, wanted_outputs
 from repertory.http.oip_request import InferRequest, Wanted
-from repertory.http.tensors import Tensor
 from repertory.http.traceability import model_headers
 from repertory.protos.private.oip_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 
@@ -42,9 +39,13 @@ def infer_message(name: str, request: InferRequest, inferred: Inferred) -> Model
     reply = ModelInferResponse(
         model_name=name, model_version=str(inferred.model.version), id=request.id or ""
     )
-    for key, parameter in _about(inferred).items():
-        reply.parameters[key].CopyFrom(parameter)
-    write_outputs(reply, _outputs(request, inferred), raw=request.binary)
+    for key, value in model_parameters(inferred).items():
+        if isinstance(value, str):
+            reply.parameters[key].string_param = value
+        else:
+            reply.parameters[key].int64_param = value
+    tensors = [tensor for _, tensor in wanted_outputs(request, inferred)]
+    write_outputs(reply, tensors, raw=request.binary)
     return reply
 
 
@@ -57,32 +58,6 @@ def _refuse_others(owner: str, parameters: Parameters) -> None:
     for name in _NOT_HERE:
         if name in parameters:
             raise InvalidRequest(f"{owner!r} has the parameter {name}, which is not served here")
-
-
-def _outputs(request: InferRequest, inferred: Inferred) -> Sequence[Tensor]:
-    if not request.outputs:
-        return inferred.outputs
-    found = {each.name: each for each in inferred.outputs}
-    for each in request.outputs:
-        if each.name not in found:
-            raise InvalidRequest(
-                f"model {inferred.model.name!r} gives no output {each.name!r}; it gives:"
-                f" {', '.join(found)}"
-            )
-    return [found[each.name] for each in request.outputs]
-
-
-def _about(inferred: Inferred) -> Mapping[str, InferParameter]:
-    model = inferred.model
-    about = {
-        "data_type": InferParameter(string_param=inferred.data_type),
-        "model": InferParameter(string_param=model.name),
-        "version": InferParameter(int64_param=model.version),
-        "sha256": InferParameter(string_param=model.sha256),
-    }
-    if inferred.labels:  # no parameter is a list
-        about["labels"] = InferParameter(string_param=orjson.dumps(inferred.labels).decode())
-    return about
 
 
 def _seconds(parameters: Parameters) -> float | None:

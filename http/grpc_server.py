@@ -14,6 +14,7 @@ from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, Http
 from repertory.http.grpc_calls import Calls
 from repertory.http.grpc_health import GrpcHealth
+from repertory.http.grpc_models import ModelCalls
 from repertory.http.grpc_oip import SERVICE, OpenInferenceCalls
 from repertory.http.in_hand import InHand
 from repertory.http.routes import Core
@@ -44,9 +45,10 @@ class GrpcServer:
     ) -> Self:
         """Listen. Raises SystemExit when the port cannot be had."""
         calls, http = Calls(in_hand), config.http
-        oip = OpenInferenceCalls(config, core)
+        oip, models = OpenInferenceCalls(config, core), ModelCalls(config, router, core)
         server = grpc.aio.server(options=_options(http))
-        server.add_generic_rpc_handlers((calls.service(SERVICE, oip.methods()),))
+        methods = {**oip.methods(), **models.methods()}
+        server.add_generic_rpc_handlers((calls.service(SERVICE, methods),))
         _add_standard_services(
             server, [SERVICE], GrpcHealth([SERVICE], core.health.is_ready, calls.ending)
         )
