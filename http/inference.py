@@ -1,7 +1,7 @@
 """Scoring by tensors: what all standard protocols have in common."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
 from repertory.errors import InvalidRequest, NotFound, UnknownDataType
 from repertory.http.asking import ask
-from repertory.http.dispatch import Dispatcher
+from repertory.http.dispatch import Answered, Dispatcher
 from repertory.http.record_body import RecordBody
 from repertory.http.signature import Signature
 from repertory.http.tensors import BYTES, Tensor, TensorSpec, texts
@@ -90,22 +90,22 @@ class Inference:
         """Score the records in `tensors`, within some seconds.
 
         Raises InvalidRequest, also when a record cannot be scored: a tensor has no place for that;
-        NotFound when another version answered than the one that was wanted; or a RequestFailed.
+        NotFound when the version that is wanted did not answer each record; or a RequestFailed.
         """
         records = target.signature.records(tensors)
         if not records:
             raise InvalidRequest("the inputs have no records: their first size is 0")
         body = RecordBody(records, JSON)
         deadline = asyncio.get_running_loop().time() + seconds
-        scored = await self._dispatcher.score(target.data_type, body, deadline=deadline)
-        if target.version not in (None, scored.model.version):
-            raise NotFound(
-                f"version {target.version} of {target.data_type!r} does not serve:"
-                f" {scored.model.version} does"
-            )
-        outputs, labels = _columns(scored.outcomes)
-        self._said[target.data_type] = (scored.model.sha256, tuple(map(_spec, outputs)))
-        return Inferred(target.data_type, scored.model, outputs, labels)
+        # Where a policy chooses, another version may have been asked as well.
+        explain = target.version is not None
+        scored = await self._dispatcher.score(
+            target.data_type, body, deadline=deadline, explain=explain
+        )
+        model, outcomes = _wanted(scored, target)
+        outputs, labels = _columns(outcomes)
+        self._said[target.data_type] = (model.sha256, tuple(map(_spec, outputs)))
+        return Inferred(target.data_type, model, outputs, labels)
 
     def outputs(self, data_type: str, digests: Collection[str]) -> tuple[TensorSpec, ...]:
         """Return what is known of the outputs: those of the last answer of one of these models.
@@ -114,6 +114,33 @@ class Inference:
         """
         digest, said = self._said.get(data_type, ("", OUTPUTS))
         return said if digest in digests else OUTPUTS
+
+
+def _wanted(scored: Answered, target: Target) -> tuple[ModelRef, Sequence[Outcome]]:
+    """Return what the version said that is wanted, or else what was answered."""
+    if target.version is None:
+        return scored.model, scored.outcomes
+    found = [
+        next(((m, each) for m, each in one if m is not None and m.version == target.version), None)
+        for one in _by_record(scored)
+    ]
+    answered = [each for each in found if each is not None]
+    if len(answered) < len(found):
+        raise NotFound(
+            f"version {target.version} of {target.data_type!r} did not answer"
+            f" {len(found) - len(answered)} of {len(found)} records: another version did"
+        )
+    return answered[0][0], [outcome for _, outcome in answered]
+
+
+def _by_record(scored: Answered) -> Iterator[Sequence[tuple[ModelRef | None, Outcome]]]:
+    """Yield what each record was answered, and then what else slots said of it."""
+    if scored.choices is None:
+        yield from ([(scored.model, outcome)] for outcome in scored.outcomes)
+        return
+    decisions, said = scored.choices.decisions, scored.choices.said
+    for decision, outcome, others in zip(decisions, scored.outcomes, said, strict=True):
+        yield [(decision.model, outcome), *((slot.model, each) for slot, each in others)]
 
 
 def _spec(tensor: Tensor) -> TensorSpec:

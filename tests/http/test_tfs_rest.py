@@ -1,6 +1,7 @@
 """TensorFlow Serving's REST API, of a node that runs."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -207,24 +208,35 @@ async def test_the_metadata_has_the_inputs_and_the_outputs(
 
 @pytest.fixture
 async def slots(call: Any, publish: Any, model: Any) -> AsyncIterator[dict[str, int]]:
-    """Have a policy whose slot `first` answers, and `second` only instead; their versions."""
+    """Have models on two slots, `first` and `second`, that is 0.5 more; their versions."""
     versions = {}
     for name, bias in (("first", 0.0), ("second", 0.5)):
         versions[name] = (await publish(model(bias), name=name)).body["version"]
-    policy = {"policy": "deadline", "slots": [*versions], "deadlineMs": 5000}
-    assert (await call("PUT", "/policies/wine", json=policy)).status == 200
     yield versions
     assert (await call("DELETE", "/policies/wine")).status == 200
 
 
 async def test_slots_of_a_policy_are_labels(call: Any, slots: dict[str, int], wine: Wine) -> None:
-    body = {"instances": [wine(9)]}
-    reply = await call("POST", f"{MODEL}/labels/first:predict", json=body)
-    assert reply.body == {"predictions": [9.0]}
-    assert reply.headers["X-Repertory-Version"] == str(slots["first"])
-    for name, version in slots.items():
+    policy = {"policy": "majority", "slots": [*slots]}
+    assert (await call("PUT", "/policies/wine", json=policy)).status == 200
+    body = {"instances": [wine(9), wine(10)]}
+    for (name, version), more in zip(slots.items(), (0.0, 0.5), strict=True):
+        reply = await call("POST", f"{MODEL}/labels/{name}:predict", json=body)
+        assert reply.body == {"predictions": [9.0 + more, 10.0 + more]}
+        assert reply.headers["X-Repertory-Version"] == str(version)
         (status,) = (await call("GET", f"{MODEL}/labels/{name}")).body["model_version_status"]
         assert (status["version"], status["state"]) == (str(version), "AVAILABLE")
+
+
+async def test_records_that_another_version_answered_are_not_said_to_be_of_the_wanted_one(
+    call: Any, slots: dict[str, int], wine: Wine
+) -> None:
+    policy = {"policy": "canary", "slots": [*slots], "options": {"share": 0.5}}
+    assert (await call("PUT", "/policies/wine", json=policy)).status == 200
+    path = f"{MODEL}/versions/{slots['second']}:predict"
+    reply = await call("POST", path, json={"instances": [wine(9)] * 10})
+    assert reply.status == 404
+    assert re.search(r"did not answer \d of 10 records", reply.body["error"])
 
 
 async def test_prometheus_finds_the_metrics_where_tensorflow_serving_has_them(
