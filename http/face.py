@@ -70,7 +70,7 @@ async def _grpc(
 ) -> "GrpcServer | None":
     if config.http.grpc_port is None:
         return None
-    from repertory.http.grpc_server import GrpcServer  # 30 MB that others do without
+    from repertory.http.grpc_server import GrpcServer  # 14 MB that others do without
 
     return await GrpcServer.open(config, router, core=core, in_hand=in_hand)
 
