@@ -1,11 +1,10 @@
-"""Sends the batches of a request to the router, within credit and deadline."""
+"""Cuts the records of a request into batches, has them scored, and joins the replies."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from repertory.actors.batch import ModelRef, Outcome, PolicyReport, RecordBatch, ScoredRecords
+from repertory.actors.batch import ModelRef, Outcome, PolicyReport, ScoredRecords
 from repertory.actors.client import RouterClient
 from repertory.actors.policies.reports import (
     RecordDecision,
@@ -16,18 +15,12 @@ from repertory.actors.policies.reports import (
     together,
 )
 from repertory.config import ClusterConfig
-from repertory.errors import DeadlineExceeded, Overloaded, UnknownDataType
-from repertory.http.asking import wait_for_router
+from repertory.errors import UnknownDataType
+from repertory.http.batcher import Batcher
 from repertory.http.record_body import RecordBody
 
-# Batches of a data type that may wait for credit. At a millisecond a batch that is a second of
-# work, after which most clients have given up; more would only grow the queue.
-MOST_WAITING = 1000
 # Batches that one request may have in flight, so that a large one leaves credit to the others.
 SHARE = 4
-# Soon enough to lose little, seldom enough to cost little: the router still counts a batch whose
-# client went away, until the batch is done.
-CREDIT_PAUSE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +54,16 @@ class Dispatcher:
     def __init__(self, config: ClusterConfig, router: RouterClient) -> None:
         # The router grants each connection the smallest credit of all data types.
         credit = min(each.credit for each in config.data_types.values())
-        self._router = router
         self._max_batch = {name: each.max_batch for name, each in config.data_types.items()}
-        self._gates = {name: CreditGate(name, credit) for name in config.data_types}
+        self._batchers = {
+            name: Batcher(name, each, router, credit=credit)
+            for name, each in config.data_types.items()
+        }
 
     def check(self, data_type: str) -> None:
         """Raise UnknownDataType when cluster.yaml declares no such data type."""
-        if data_type not in self._gates:
-            known = ", ".join(sorted(self._gates))
+        if data_type not in self._batchers:
+            known = ", ".join(sorted(self._batchers))
             raise UnknownDataType(
                 f"no data type {data_type!r} is declared in cluster.yaml; there are: {known}"
             )
@@ -112,20 +107,12 @@ class Dispatcher:
         return [task.result() for task in tasks]
 
     async def _batch(self, request: "_Request", part: slice) -> ScoredRecords:
-        data_type, body, deadline = request.data_type, request.body, request.deadline
-        async with self._gates[data_type].admit(deadline):
-            batch = RecordBatch(data_type, body.encoded(part), body.encoding)
-            while True:
-                await wait_for_router(self._router, deadline)
-                left = deadline - asyncio.get_running_loop().time()
-                if left <= 0:
-                    raise DeadlineExceeded("the time allowed was over before all was scored")
-                try:
-                    return await self._router.score(batch, timeout=left, explain=request.explain)
-                except Overloaded:
-                    if left <= CREDIT_PAUSE:
-                        raise
-                await asyncio.sleep(CREDIT_PAUSE)
+        return await self._batchers[request.data_type].score(
+            request.body.encoded(part),
+            request.body.encoding,
+            deadline=request.deadline,
+            explain=request.explain,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,39 +121,6 @@ class _Request:
     body: RecordBody
     deadline: float
     explain: bool
-
-
-class CreditGate:
-    """Lets no more batches of a data type pass than there is credit; the others wait in line."""
-
-    def __init__(self, data_type: str, credit: int, *, most_waiting: int = MOST_WAITING) -> None:
-        self._data_type = data_type
-        self._free = asyncio.Semaphore(credit)
-        self._most_waiting = most_waiting
-        self._waiting = 0
-
-    @contextlib.asynccontextmanager
-    async def admit(self, deadline: float) -> AsyncIterator[None]:
-        """Hold a credit. Raises Overloaded when too many wait, or none is free by `deadline`."""
-        await self._take(deadline)
-        try:
-            yield
-        finally:
-            self._free.release()
-
-    async def _take(self, deadline: float) -> None:
-        if self._free.locked() and self._waiting >= self._most_waiting:
-            raise Overloaded(f"{self._waiting} batches of {self._data_type!r} are waiting already")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._free.acquire()
-        except TimeoutError:
-            raise Overloaded(
-                f"no batch of {self._data_type!r} could be sent in the time allowed"
-            ) from None
-        finally:
-            self._waiting -= 1
 
 
 def _answered_by(reply: ScoredRecords) -> Hashable:

@@ -7,47 +7,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.http.conftest import CREDIT
+from tests.http.conftest import CREDIT, MAX_BATCH
 
 from repertory.actors.local_node import LocalNode
-from repertory.errors import Overloaded
-from repertory.http.dispatch import CreditGate
-
-
-def _soon(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
-async def test_who_finds_no_credit_waits_in_line() -> None:
-    gate, order = CreditGate("wine", 1), []
-
-    async def one(number: int) -> None:
-        async with gate.admit(_soon(10)):
-            await asyncio.sleep(0)
-            order.append(number)
-
-    await asyncio.gather(*map(one, range(20)))
-    assert order == list(range(20))
-
-
-async def test_the_line_is_bounded() -> None:
-    gate = CreditGate("wine", 1, most_waiting=1)
-    async with gate.admit(_soon(10)):
-        waiting = asyncio.create_task(gate.admit(_soon(10)).__aenter__())
-        await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="1 batches of 'wine' are waiting already"):
-            await gate.admit(_soon(10)).__aenter__()
-    await waiting
-
-
-async def test_who_waits_too_long_is_told_and_leaves_the_line() -> None:
-    gate = CreditGate("wine", 1, most_waiting=1)
-    async with gate.admit(_soon(10)):
-        for _ in range(3):
-            with pytest.raises(Overloaded, match="no batch of 'wine' could be sent"):
-                await gate.admit(_soon(0.01)).__aenter__()
-    async with gate.admit(_soon(0.01)):
-        pass
 
 
 async def score(call: Any, record: Any, *, seconds: float) -> Any:
@@ -64,7 +26,8 @@ async def test_an_actor_that_stands_still_delays_nobody_for_longer_than_allowed(
     os.kill(pid, signal.SIGSTOP)
     try:
         assert (await score(call, wine(1), seconds=0.5)).status == 504
-        patient = [asyncio.create_task(score(call, wine(i), seconds=30)) for i in range(CREDIT)]
+        whole = [wine(1)] * MAX_BATCH
+        patient = [asyncio.create_task(score(call, whole, seconds=30)) for _ in range(CREDIT)]
         async with asyncio.timeout(20):
             while (reply := await score(call, wine(2), seconds=0.2)).status == 504:
                 pass  # the patient ones have not taken all credit yet
