@@ -589,6 +589,7 @@ _OTHER_VARIABLES = frozenset(
         "REPERTORY_LIFELINE",
         "REPERTORY_LIFELINE_OWNER",
         "REPERTORY_TEST_KAFKA",
+        "REPERTORY_TOKEN",
         "REPERTORY_URL",
         "REPERTORY_WIRE_KEY",
     }
