@@ -96,16 +96,25 @@ def _tar(content: bytes) -> Iterator[_Member]:
 
 def copy_folder(source: Path, target: Path, *, most_bytes: int) -> None:
     """Copy a folder of plain files. Raises ModelRejected for links, and beyond the limits."""
-    budget, count = most_bytes, 0
-    for path in sorted(source.rglob("*")):
+    for path in plain_files(source, most_bytes=most_bytes):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy, follow_symlinks=False)
+
+
+def plain_files(folder: Path, *, most_bytes: int | None = None) -> Iterator[Path]:
+    """Yield the files in a folder, at any depth, in order.
+
+    Raises ModelRejected at a link or a device, and beyond the limits.
+    """
+    size = count = 0
+    for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ModelRejected(f"{path.name} at the location is a link or a device")
         if path.is_dir():
             continue
         count += 1
-        budget -= path.stat().st_size
-        if budget < 0 or count > MOST_FILES:
+        size += path.stat().st_size
+        if count > MOST_FILES or (most_bytes is not None and size > most_bytes):
             raise ModelRejected("the folder at the location is larger than models.max_mb allows")
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy, follow_symlinks=False)
+        yield path

@@ -1,19 +1,23 @@
 """From a published ModelDescriptor to what it holds: who it is for, of which type, its content."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from google.protobuf.message import DecodeError
 
 from repertory.config import MEBIBYTE, Models
 from repertory.errors import ModelRejected
+from repertory.models.archive import plain_files
 from repertory.models.sniff import guess_model_type
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 
 # What a descriptor may hold besides its content: name, description, data type, location.
 _ROOM_FOR_NAMES = MEBIBYTE
+
+# What begins with a scheme, as in http://, file: or s3://.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,19 @@ def read_descriptor(serialised: bytes, limits: Models) -> Published:
         name=descriptor.name,
         description=descriptor.description,
         model_type=model_type,
-        sha256=folder_digest(folder) if folder else hashlib.sha256(content).hexdigest(),
+        sha256=_digest(content, folder, limits),
         content=content,
         folder=folder,
     )
+
+
+def _digest(content: bytes, folder: Path | None, limits: Models) -> str:
+    if folder is None:
+        return hashlib.sha256(content).hexdigest()
+    try:
+        return folder_digest(folder, most_bytes=limits.max_mb * MEBIBYTE)
+    except OSError as error:
+        raise ModelRejected(f"location {str(folder)!r} cannot be read: {error.strerror}") from error
 
 
 def _known_type(descriptor: ModelDescriptor) -> ModelDescriptor.ModelType:
@@ -109,15 +122,17 @@ def _at_location(
     location: str, model_type: ModelDescriptor.ModelType, limits: Models
 ) -> tuple[bytes, Path | None]:
     path = _allowed(location, limits)
-    if path.is_dir():
-        if model_type != ModelDescriptor.TENSORFLOWSAVED:
-            raise ModelRejected(f"location {location!r} is a folder; only a SavedModel may be one")
-        return b"", path
-    if not path.is_file():
-        raise ModelRejected(f"location {location!r} is not there")
-    if path.stat().st_size > limits.max_mb * MEBIBYTE:
-        refuse_too_large(path.stat().st_size + _ROOM_FOR_NAMES, limits)
     try:
+        if path.is_dir():
+            if model_type != ModelDescriptor.TENSORFLOWSAVED:
+                raise ModelRejected(
+                    f"location {location!r} is a folder; only a SavedModel may be one"
+                )
+            return b"", path
+        if not path.is_file():
+            raise ModelRejected(f"location {location!r} is not there")
+        if path.stat().st_size > limits.max_mb * MEBIBYTE:
+            refuse_too_large(path.stat().st_size + _ROOM_FOR_NAMES, limits)
         return path.read_bytes(), None
     except OSError as error:
         raise ModelRejected(f"location {location!r} cannot be read: {error.strerror}") from error
@@ -125,26 +140,33 @@ def _at_location(
 
 def _allowed(location: str, limits: Models) -> Path:
     """Return the file or folder that a location leads to, links followed, if it may be read."""
-    parts = urlsplit(location)
-    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
-        raise ModelRejected(f"location {location!r}: only local paths and file: URLs are read")
-    name = unquote(parts.path) if parts.scheme else location
-    if "\0" in name or not Path(name).is_absolute():
+    if _URL.match(location):
+        raise ModelRejected(
+            f"location {location!r} is a URL, and none is followed: give the absolute path of a"
+            " file or folder below one of models.roots, or send the model in data"
+        )
+    if "\0" in location or not Path(location).is_absolute():
         raise ModelRejected(f"location {location!r} is not an absolute path")
     if not limits.roots:
         raise ModelRejected(
             "no location is accepted: models.roots is empty; send the model in data"
         )
-    path = Path(name).resolve()
+    try:
+        path = Path(location).resolve()
+    except (OSError, RuntimeError) as error:  # the latter: links that lead in a circle
+        raise ModelRejected(f"location {location!r} cannot be followed: {error}") from error
     if not any(path.is_relative_to(root.resolve()) for root in limits.roots):
         raise ModelRejected(f"location {location!r} is not below any of models.roots")
     return path
 
 
-def folder_digest(folder: Path) -> str:
-    """Return a SHA-256 over the relative names, sizes and bytes of a folder's files, in order."""
+def folder_digest(folder: Path, *, most_bytes: int | None = None) -> str:
+    """Return a SHA-256 over the relative names, sizes and bytes of a folder's files, in order.
+
+    Raises ModelRejected for links, which could lead out of it, and for more than `most_bytes`.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in plain_files(folder, most_bytes=most_bytes):
         content = path.read_bytes()
         name = path.relative_to(folder).as_posix().encode()
         digest.update(len(name).to_bytes(8) + name + len(content).to_bytes(8) + content)

@@ -12,7 +12,7 @@ from repertory.config import MEBIBYTE, Models
 from repertory.errors import ModelRejected
 from repertory.models.agreement import disagreement
 from repertory.models.archive import copy_folder, unpack
-from repertory.models.descriptor import Published
+from repertory.models.descriptor import Published, folder_digest
 from repertory.models.engine_model import EngineModel
 from repertory.models.inputs import Tensors
 from repertory.models.loader import load_model
@@ -62,6 +62,8 @@ def prepare_saved_model(
     most_bytes = limits.max_mb * MEBIBYTE
     if published.folder is not None:
         copy_folder(published.folder, folder, most_bytes=most_bytes)
+        if folder_digest(folder) != published.sha256:
+            raise ModelRejected("the folder at the location changed while it was read")
     else:
         unpack(published.content, folder, most_bytes=most_bytes)
     frozen = freeze_saved_model(folder)

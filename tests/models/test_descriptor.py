@@ -28,8 +28,9 @@ def roots(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("form", ["{0}/model.pmml", "file://{0}/model.pmml", "file:{0}/model.pmml"])
+@pytest.mark.parametrize("form", ["{0}/model.pmml", "{0}/./model.pmml", "/{0}/model.pmml", "{0}/inside.pmml"])
 def test_a_location_below_the_roots_is_read(roots: Path, form: str) -> None:
+    (roots / "inside.pmml").symlink_to(roots / "model.pmml")
     published = read_descriptor(at(form.format(roots)), Models(roots=(roots,)))
     assert published.content == PMML
 
@@ -38,12 +39,22 @@ def test_a_location_below_the_roots_is_read(roots: Path, form: str) -> None:
     ("form", "reason"),
     [
         ("{0}/../secret.pmml", "not below any of models.roots"),
-        ("file://{0}/%2e%2e/secret.pmml", "not below any of models.roots"),
+        ("{0}/%2e%2e/secret.pmml", "is not there"),
+        ("{0}/folder/secret.pmml", "not below any of models.roots"),
+        ("{0}/circle", "cannot be followed"),
+        ("{0}/model.pmml\0.onnx", "not an absolute path"),
+        ("{0}/" + "x" * 300, "cannot be read: File name too long"),
         ("{0}/link.pmml", "not below any of models.roots"),
         ("{0}-other/model.pmml", "not below any of models.roots"),
         ("model.pmml", "not an absolute path"),
-        ("http://example.com/model.pmml", "only local paths and file: URLs"),
-        ("file://elsewhere/model.pmml", "only local paths and file: URLs"),
+        ("~/model.pmml", "not an absolute path"),
+        ("http://example.com/model.pmml", "is a URL, and none is followed: give the absolute"),
+        ("http://169.254.169.254/latest", "is a URL, and none is followed"),
+        ("http://[::1]:5500/models", "is a URL, and none is followed"),
+        ("s3://bucket/model.pmml", "is a URL, and none is followed"),
+        ("file://{0}/model.pmml", "is a URL, and none is followed"),
+        ("FILE:{0}/model.pmml", "is a URL, and none is followed"),
+        ("file://elsewhere/model.pmml", "is a URL, and none is followed"),
         ("{0}/nowhere.pmml", "is not there"),
         ("{0}", "only a SavedModel may be one"),
         ("{0}/fifo", "is not there"),
@@ -52,6 +63,8 @@ def test_a_location_below_the_roots_is_read(roots: Path, form: str) -> None:
 )
 def test_any_other_location_is_refused(roots: Path, form: str, reason: str) -> None:
     (roots / "link.pmml").symlink_to(roots.parent / "secret.pmml")
+    (roots / "folder").symlink_to(roots.parent)
+    (roots / "circle").symlink_to(roots / "circle")
     os.mkfifo(roots / "fifo")
     with pytest.raises(ModelRejected, match=reason):
         read_descriptor(at(form.format(roots)), Models(roots=(roots,)))
@@ -67,6 +80,25 @@ def test_a_file_at_a_location_is_refused_by_its_size_unread(roots: Path) -> None
         file.truncate(2 * 1024 * 1024)
     with pytest.raises(ModelRejected, match=r"more than models\.max_mb = 1"):
         read_descriptor(at(f"{roots}/huge.pmml"), Models(roots=(roots,), max_mb=1))
+
+
+@pytest.mark.parametrize("target", ["secret.pmml", "models"])
+def test_a_folder_with_a_link_in_it_is_not_even_read(roots: Path, target: str) -> None:
+    (roots / "saved" / "deep").mkdir(parents=True)
+    (roots / "saved" / "deep" / "link").symlink_to(roots.parent / target)
+    saved = ModelDescriptor(
+        dataType="wine", modeltype=ModelDescriptor.TENSORFLOWSAVED, location=f"{roots}/saved"
+    )
+    with pytest.raises(ModelRejected, match="link at the location is a link or a device"):
+        read_descriptor(saved.SerializeToString(), Models(roots=(roots,)))
+
+
+def test_a_folder_is_not_read_beyond_the_limit(roots: Path) -> None:
+    (roots / "large").mkdir()
+    with (roots / "large" / "variables").open("wb") as file:
+        file.truncate(2 * 1024 * 1024)
+    with pytest.raises(ModelRejected, match=r"larger than models\.max_mb allows"):
+        folder_digest(roots / "large", most_bytes=1024 * 1024)
 
 
 def test_a_folder_s_digest_knows_names_and_bytes(tmp_path: Path) -> None:
