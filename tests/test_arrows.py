@@ -103,6 +103,16 @@ def test_configuration_and_errors_import_no_other_module() -> None:
         }
 
 
+def test_the_client_imports_nothing_of_ours_but_errors() -> None:
+    wrong = [
+        f"{module.relative_to(ROOT)} imports {name}"
+        for module in modules("src/repertory/client")
+        for name in imports(module)
+        if name.startswith("repertory.") and name.split(".")[1] not in ("client", "errors")
+    ]
+    assert wrong == []
+
+
 def test_the_packages_are_all_in_the_table() -> None:
     links = {path.name for path in (ROOT / "src" / "repertory").iterdir() if path.is_symlink()}
     assert links == set(ARROWS)

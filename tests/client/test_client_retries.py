@@ -25,6 +25,7 @@ from repertory.client import (
     Unavailable,
     Unreachable,
 )
+from repertory.config import load_config
 
 SCORED = {"dataType": "wine", "model": None, "results": [{"value": 5.5}]}
 PUBLISHED = {"dataType": "wine", "name": "m", "version": 1, "state": "SERVING"}
@@ -202,6 +203,13 @@ async def test_the_token_is_sent_and_shown_nowhere(
     with pytest.raises(ValueError, match="token has") as caught:
         Client(token="secret\n")
     assert "secret" not in str(caught.value)
+
+
+def test_a_node_does_not_take_the_token_for_a_key_of_its_configuration(
+    write_config: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPERTORY_TOKEN", "from-environment")
+    load_config(write_config())
 
 
 async def test_a_redirect_is_not_followed_with_the_token(serve: Serve) -> None:

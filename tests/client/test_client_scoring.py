@@ -108,7 +108,7 @@ async def test_the_asynchronous_client_scores_alike(
 def test_a_policy_tells_which_slot_it_chose(client: Client, mead: str, wines: Wines) -> None:
     scores = client.score(mead, wines[:2], explain=True)
     assert scores.policy is not None
-    assert [each["slot"] for each in scores[0].answers] == ["forest", "net"]
+    assert scores[0].answers[0]["slot"] == "forest"
     assert scores[0].slot == "forest"
     assert scores[0].model == scores.model
     assert list(scores.to_pandas()["slot"]) == ["forest", "forest"]
