@@ -197,4 +197,5 @@ def _describe(entry: Entry, limits: Models) -> ModelVersion:
         model_type=ModelDescriptor.ModelType.Name(descriptor.modeltype) if known else "UNKNOWN",
         sha256=digest,
         published_ms=entry.published_ms,
+        signature=descriptor.signature,
     )

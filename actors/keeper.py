@@ -24,11 +24,14 @@ from repertory.actors.stage_hand import StageHand
 from repertory.actors.store import Store
 from repertory.actors.submission import build_descriptor
 from repertory.actors.troubles import Troubles
+from repertory.actors.trust import Trust
 from repertory.config import MEBIBYTE
 from repertory.errors import (
     InternalError,
     InvalidRequest,
     JournalError,
+    ModelRejected,
+    PublishRejected,
     RequestFailed,
     Unavailable,
     UnknownDataType,
@@ -61,6 +64,7 @@ class Keeper:
         self._paths = process.paths
         self._store = Store(lambda: open_journal(process), process.paths.catalog)
         self._router = RouterClient(process.paths.router_door, role="keeper", answer=self._answer)
+        self._trust = Trust(process.config.models)
         self._process = process
         self._troubles = Troubles()
         self._appended = asyncio.Event()
@@ -102,6 +106,7 @@ class Keeper:
                 keep_versions=self._config.models.keep_versions,
                 green_room=green_room,
                 shared=shared,
+                trust=self._trust,
                 router=self._router,
             )
             policies = PolicyAdmission(self._config, self._paths, self._store, stage)
@@ -229,6 +234,10 @@ class Keeper:
         model = await self._store.run(lambda: self._store.catalog.get(data_type, version))
         if model.state not in (ModelState.RETIRED, ModelState.SERVING):
             raise InvalidRequest(f"version {version} never served: it is {model.state}")
+        try:
+            self._trust.refuse_untrusted(model)
+        except ModelRejected as error:
+            raise PublishRejected(error.reason) from error
         policy = await self._store.run(lambda: self._store.catalog.policy_in_force(data_type))
         if policy is not None:
             _refuse_off_stage(model, policy)
@@ -379,7 +388,22 @@ class Keeper:
         data_type = str(data.get("data_type"))
         self._check_data_type(data_type)
         models = await self._store.run(lambda: self._store.catalog.versions(data_type))
-        return {"dataType": data_type, "versions": [_version(model) for model in models]}
+        return {"dataType": data_type, "versions": list(map(self._version, models))}
+
+    def _version(self, model: ModelVersion) -> dict[str, Any]:
+        return {
+            **_outcome(model),
+            "description": model.description,
+            "modelType": model.model_type,
+            "signedBy": self._trust.signed_by(model),
+            "published": model.published_ms,
+            "servingSince": model.serving_since_ms,
+            "retired": model.retired_ms,
+            "history": [
+                {"state": step.state, "at": step.at_ms, "reason": step.reason}
+                for step in model.history
+            ],
+        }
 
     def _check_data_type(self, data_type: str) -> None:
         if data_type not in self._config.data_types:
@@ -444,20 +468,6 @@ def _refuse_off_stage(model: ModelVersion, policy: PolicyVersion) -> None:
             f"policy {policy.version} has no slot for version {model.version}, {model.name!r};"
             f" it has {', '.join(names)}"
         )
-
-
-def _version(model: ModelVersion) -> dict[str, Any]:
-    return {
-        **_outcome(model),
-        "description": model.description,
-        "modelType": model.model_type,
-        "published": model.published_ms,
-        "servingSince": model.serving_since_ms,
-        "retired": model.retired_ms,
-        "history": [
-            {"state": step.state, "at": step.at_ms, "reason": step.reason} for step in model.history
-        ],
-    }
 
 
 if __name__ == "__main__":

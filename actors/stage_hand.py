@@ -14,6 +14,7 @@ from repertory.actors.client import RouterClient
 from repertory.actors.messages import ClearStage, SetPolicy, StageModel
 from repertory.actors.shared_checks import SharedChecks
 from repertory.actors.store import Store
+from repertory.actors.trust import Trust
 from repertory.config import NodePaths
 from repertory.errors import InvalidRequest, ModelRejected, RequestFailed
 from repertory.journal.catalog import ModelVersion, Retirement
@@ -41,6 +42,7 @@ class StageHand:
         keep_versions: int,
         green_room: GreenRoom,
         shared: SharedChecks,
+        trust: Trust,
         router: RouterClient,
     ) -> None:
         self._models = paths.models
@@ -48,6 +50,7 @@ class StageHand:
         self._keep_versions = keep_versions
         self._green_room = green_room
         self._shared = shared
+        self._trust = trust
         self._router = router
 
     async def prepare(self, model: ModelVersion, descriptor: bytes, *, reason: str = "") -> None:
@@ -57,6 +60,7 @@ class StageHand:
         """
         if model.state is not ModelState.WARM:
             await self.move(model, ModelState.LOADING)
+        await asyncio.to_thread(self._trust.refuse_untrusted, model, descriptor)
         while True:
             try:
                 if not await self._shared.take(model, self._folder(model)):
@@ -72,6 +76,7 @@ class StageHand:
 
         Raises ModelRejected, and JournalError.
         """
+        self._trust.refuse_untrusted(model)
         folder = self._folder(model)
         if folder.exists() or await self._shared.take(model, folder):
             return
@@ -82,6 +87,8 @@ class StageHand:
 
     async def _check(self, model: ModelVersion, descriptor: bytes) -> None:
         admitted = await asyncio.to_thread(self._green_room.prepare, descriptor)
+        if admitted.sha256 != model.sha256:  # what is known of it, and signed, is of other content
+            raise ModelRejected("what is at the location changed since the model was published")
         mark = self._shared.mark(model.data_type)
         save = partial(save_prepared, admitted.prepared, self._folder(model), checked=mark)
         await asyncio.to_thread(save)

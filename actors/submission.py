@@ -23,6 +23,7 @@ def build_descriptor(data: Mapping[str, Any], config: ClusterConfig) -> ModelDes
         name=data.get("name") or "",
         description=data.get("description") or "",
         dataType=data.get("data_type") or "",
+        signature=(data.get("signature") or "").strip(),  # a file of it ends with a line
     )
     if location := data.get("location"):
         descriptor.location = location

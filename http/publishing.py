@@ -91,6 +91,7 @@ _NOTHING: Question = {
     "name": None,
     "description": "",
     "model_type": None,
+    "signature": None,
     "location": None,
     "content_file": None,
     "descriptor_file": None,

@@ -28,11 +28,12 @@ FIELDS = {
     "name": "name",
     "description": "description",
     "modelType": "model_type",
+    "signature": "signature",
 }
 # Of one thread: a large model takes a second, and four times its size in memory.
 _PARSER = ThreadPoolExecutor(1, thread_name_prefix="json")
 
-_KNOWN = "dataType, name, description, modelType"
+_KNOWN = "dataType, name, description, modelType, signature"
 _FORMS = (
     "send multipart/form-data (file, dataType, name), application/x-protobuf (a ModelDescriptor),"
     " or application/json (dataType, name, and data in base64 or location)"

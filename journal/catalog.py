@@ -275,7 +275,7 @@ class Catalog(PolicyHistory):
 
     def _insert(self, connection: sqlite3.Connection, model: ModelVersion) -> None:
         connection.execute(
-            f"INSERT INTO versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO versions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 model.data_type,
                 model.version,
@@ -287,6 +287,7 @@ class Catalog(PolicyHistory):
                 model.origin,
                 ModelState.PUBLISHED,
                 DEFAULT_SLOT,
+                model.signature,
             ),
         )
         self._step(

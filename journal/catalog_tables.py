@@ -88,11 +88,13 @@ SCHEMA = Schema(
             ) WITHOUT ROWID""",
             "CREATE UNIQUE INDEX one_in_force ON policies (data_type) WHERE state = 'IN_FORCE'",
         ),
+        ("ALTER TABLE versions ADD COLUMN signature TEXT NOT NULL DEFAULT ''",),
     ),
 )
 NO_VERSION = 2**63  # what SQLite cannot hold
 COLUMNS = (
-    "data_type, version, name, description, model_type, sha256, published_ms, origin, state, slot"
+    "data_type, version, name, description, model_type, sha256, published_ms, origin, state, slot,"
+    " signature"
 )
 
 
@@ -150,11 +152,11 @@ def title(model: ModelVersion) -> str:
 
 
 def _model(connection: sqlite3.Connection, row: Sequence[Any]) -> ModelVersion:
-    *fields, state, slot = row
+    *fields, state, slot, signature = row
     steps = connection.execute(
         "SELECT state, at_ms, reason FROM steps WHERE data_type = ? AND version = ? ORDER BY step",
         fields[:2],
     )
     history = tuple(Step(ModelState(name), at_ms, reason) for name, at_ms, reason in steps)
-    # `state`, `history` and `slot` are the last three fields.
-    return ModelVersion(*(*fields, ModelState(state), history, slot))
+    # `state`, `history`, `slot` and `signature` are the last four fields.
+    return ModelVersion(*(*fields, ModelState(state), history, slot, signature))

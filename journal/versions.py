@@ -34,6 +34,7 @@ class ModelVersion:
     state: ModelState = ModelState.PUBLISHED
     history: tuple[Step, ...] = ()
     slot: str = DEFAULT_SLOT
+    signature: str = ""  # as it was published, whoever made it
 
     @property
     def reason(self) -> str:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&repertory/protos/modeldescriptor.proto\x12\trepertory\"\x84\x02\n\x0fModelDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61taType\x18\x03 \x01(\t\x12\x37\n\tmodeltype\x18\x04 \x01(\x0e\x32$.repertory.ModelDescriptor.ModelType\x12\x0e\n\x04\x64\x61ta\x18\x05 \x01(\x0cH\x00\x12\x12\n\x08location\x18\x06 \x01(\tH\x00\"M\n\tModelType\x12\x0e\n\nTENSORFLOW\x10\x00\x12\x13\n\x0fTENSORFLOWSAVED\x10\x01\x12\x08\n\x04PMML\x10\x02\x12\x08\n\x04ONNX\x10\x03\x12\x07\n\x03PFA\x10\x04\x42\x10\n\x0eMessageContentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&repertory/protos/modeldescriptor.proto\x12\trepertory\"\x98\x02\n\x0fModelDescriptor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x10\n\x08\x64\x61taType\x18\x03 \x01(\t\x12\x37\n\tmodeltype\x18\x04 \x01(\x0e\x32$.repertory.ModelDescriptor.ModelType\x12\x0e\n\x04\x64\x61ta\x18\x05 \x01(\x0cH\x00\x12\x12\n\x08location\x18\x06 \x01(\tH\x00\x12\x12\n\tsignature\x18\xe8\x07 \x01(\t\"M\n\tModelType\x12\x0e\n\nTENSORFLOW\x10\x00\x12\x13\n\x0fTENSORFLOWSAVED\x10\x01\x12\x08\n\x04PMML\x10\x02\x12\x08\n\x04ONNX\x10\x03\x12\x07\n\x03PFA\x10\x04\x42\x10\n\x0eMessageContentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'repertory.protos.modeldescr
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODELDESCRIPTOR']._serialized_start=54
-  _globals['_MODELDESCRIPTOR']._serialized_end=314
-  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_start=219
-  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_end=296
+  _globals['_MODELDESCRIPTOR']._serialized_end=334
+  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_start=239
+  _globals['_MODELDESCRIPTOR_MODELTYPE']._serialized_end=316
 # @@protoc_insertion_point(module_scope)

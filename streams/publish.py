@@ -27,7 +27,7 @@ _TYPES = {
 }
 
 
-def publish_model(
+def publish_model(  # noqa: PLR0913  as many as a descriptor has fields
     file: Path,
     *,
     bootstrap_servers: str,
@@ -36,13 +36,15 @@ def publish_model(
     name: str | None = None,
     description: str | None = None,
     model_type: str | None = None,
+    signature: str | None = None,
     properties: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Publish the model in `file` as a ModelDescriptor; return its partition and offset.
 
     Blocks until all replicas in sync have it. The model type is told from the file's name if it is
-    None. `properties` are further librdkafka properties. Raises InvalidRequest for a type that is
-    not known, and Unavailable when the brokers do not take it.
+    None. `signature` is what `repertory sign` wrote. `properties` are further librdkafka
+    properties. Raises InvalidRequest for a type that is not known, and Unavailable when the brokers
+    do not take it.
     """
     descriptor = ModelDescriptor(
         name=name or file.name.partition(".")[0],
@@ -50,6 +52,7 @@ def publish_model(
         dataType=data_type,
         modeltype=_model_type(file, model_type),
         data=file.read_bytes(),
+        signature=signature or "",
     )
     message = _Message(str(file), data_type, descriptor.SerializeToString())
     return _produce(message, topic, bootstrap_servers, properties or {})

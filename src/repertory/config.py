@@ -5,6 +5,7 @@ Every key can be overridden by a `REPERTORY_` variable, with `__` between levels
 in YAML, `REPERTORY_MODELS__ROOTS=[/models]`; anything else is taken as it is; nothing is null.
 """
 
+import base64
 import difflib
 import hashlib
 import os
@@ -34,6 +35,7 @@ SOCKET_PATH_BYTES = 107
 # Ports that several nodes use if nothing else is said: of doors, and of Thespian's admins.
 DOOR_PORT, ADMIN_PORT = 5590, 5591
 SECRET_CHARACTERS = 16
+PUBLIC_KEY_BYTES = 32  # of Ed25519
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 Name = Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
@@ -54,6 +56,17 @@ def _servers(text: str) -> str:
         if _SERVER.fullmatch(each) is None:
             raise ValueError(f"{each!r} is not host:port")
     return ",".join(servers)
+
+
+def _public_key(text: str) -> str:
+    algorithm, _, key = text.partition(":")
+    try:
+        raw = base64.b64decode(key, validate=True)
+    except ValueError:  # no base64, or no ASCII
+        raw = b""
+    if algorithm != "ed25519" or len(raw) != PUBLIC_KEY_BYTES:
+        raise ValueError("not a public key as `repertory sign --new-key` prints it, ed25519:…")
+    return text
 
 
 def _message(text: str) -> str:
@@ -250,6 +263,9 @@ class Models(_Section):
     """Largest model content, MiB."""
     roots: tuple[Path, ...] = ()
     """Folders below which a descriptor's `location` may lie. Empty: no location is accepted."""
+    trusted_keys: tuple[Annotated[str, AfterValidator(_public_key)], ...] = ()
+    """Public keys of those who may sign models, as `repertory sign --new-key` prints them. Empty: no
+    model needs a signature. Otherwise each one needs one by one of these keys, or is rejected."""
     check_seconds: float = Field(default=30.0, gt=0)
     """Wall-clock limit of the check of one model."""
     check_memory_mb: int = Field(default=6144, ge=256)
