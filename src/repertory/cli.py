@@ -17,6 +17,7 @@ from repertory.cli_node import broker, status, up
 from repertory.cli_options import EMBEDDED_BROKER, config_option
 from repertory.cli_policy import policy
 from repertory.cli_records import replay, score
+from repertory.cli_sign import sign
 from repertory.config import load_config
 from repertory.errors import RepertoryError
 
@@ -109,6 +110,6 @@ for command in (
         replay,
         dead_letters,
     ),
-    *(broker, certs, config, doctor),
+    *(broker, certs, sign, config, doctor),
 ):
     main.add_command(command)

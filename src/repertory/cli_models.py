@@ -8,6 +8,8 @@ import click
 
 from repertory.cli_options import json_option, print_json, say, url_option, waiting
 
+_SIGNATURE_CHARACTERS = 4096  # far more than any has
+
 
 @click.command(short_help="Publish a model, and wait until it serves or is rejected.")
 @url_option
@@ -23,10 +25,23 @@ from repertory.cli_options import json_option, print_json, say, url_option, wait
     help="ONNX, PMML, TENSORFLOW (a frozen graph) or TENSORFLOWSAVED (a zip or tar.gz); "
     "told from the content if absent, with --kafka from the file's name.",
 )
+@click.option(
+    "--signature",
+    "signature_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="SIG",
+    help="What `repertory sign` wrote; FILE.sig if it exists.",
+)
 @click.option("--kafka", "brokers", metavar="HOST:PORT", help="Publish to Kafka instead of HTTP.")
 @click.option("--topic", default="models", show_default=True, help="Topic, with --kafka.")
 def publish(
-    url: str, data_type: str, file: Path, name: str | None, brokers: str | None, **rest: Any
+    url: str,
+    data_type: str,
+    file: Path,
+    name: str | None,
+    signature_file: Path | None,
+    brokers: str | None,
+    **rest: Any,
 ) -> None:
     """Publish the model in FILE for DATA_TYPE, and wait until it serves or is rejected.
 
@@ -36,6 +51,7 @@ def publish(
     Over Kafka, it is not waited for: `repertory versions` tells what became of it.
     """
     name = name or file.name.partition(".")[0]
+    rest["signature"] = _signature(file, signature_file)
     if brokers is not None:
         _publish_to_kafka(file, brokers, data_type=data_type, name=name, **rest)
         return
@@ -43,12 +59,25 @@ def publish(
 
     fields = {"dataType": data_type, "name": name, "description": rest["description"]}
     fields |= {"modelType": rest["model_type"]} if rest["model_type"] else {}
+    fields |= {"signature": rest["signature"]} if rest["signature"] else {}
     with waiting(f"{name} is checked, compiled and tried out"):
         answer = asyncio.run(upload(url, file, fields))
     if answer.get("state") == "REJECTED" or "error" in answer:
         version = f"version {answer['version']} is rejected: " if "version" in answer else ""
         raise click.ClickException(f"{version}{answer.get('reason') or answer.get('error')}")
     _say_state(answer)
+
+
+def _signature(file: Path, signature_file: Path | None) -> str | None:
+    beside = file.with_name(f"{file.name}.sig")
+    if signature_file is None and not beside.is_file():
+        return None
+    path = signature_file or beside
+    try:
+        with path.open() as opened:
+            return opened.read(_SIGNATURE_CHARACTERS).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path}: cannot be read: {error}") from error
 
 
 def _publish_to_kafka(file: Path, brokers: str, *, topic: str, **what: Any) -> None:

@@ -26,7 +26,8 @@ _NUMBERS = frozenset(
 
 def show_versions(versions: list[dict[str, Any]]) -> None:
     """Print the versions of a data type's model; below the table why some were rejected."""
-    header = ("version", "state", "name", "type", "sha256", "published")
+    signed = any(each.get("signedBy") for each in versions)
+    header = ("version", "state", "name", "type", "sha256", *(("signed by",) * signed), "published")
     rows: list[tuple[str, ...]] = [
         (
             str(each["version"]),
@@ -34,6 +35,7 @@ def show_versions(versions: list[dict[str, Any]]) -> None:
             each["name"],
             each["modelType"],
             each["sha256"][:DIGEST_CHARACTERS],
+            *((each.get("signedBy") or "-",) * signed),
             moment(each["published"]),
         )
         for each in versions
