@@ -9,13 +9,21 @@ from aiohttp.typedefs import Handler
 
 
 class InHand:
-    """Counts requests from their head to their reply; `draining` says that the last ones are due."""
+    """Counts requests from their head to their reply.
+
+    `ending` is set when the last ones are due, for those that would go on without an end.
+    """
 
     def __init__(self) -> None:
-        self.draining = False
+        self.ending = asyncio.Event()
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the last requests are due."""
+        return self.ending.is_set()
 
     @web.middleware
     async def hold(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -40,11 +48,11 @@ class InHand:
 
     def drain_from_now(self) -> None:
         """Have replies end their connections; requests are still taken."""
-        self.draining = True
+        self.ending.set()
 
     async def drain(self, seconds: float) -> bool:
         """Wait until nothing is in hand; False when that is not so within `seconds`."""
-        self.draining = True
+        self.ending.set()
         try:
             async with asyncio.timeout(seconds):
                 await self._none.wait()

@@ -15,8 +15,10 @@ from repertory.http.dispatch import Dispatcher
 from repertory.http.errors_middleware import errors_as_json
 from repertory.http.in_hand import InHand
 from repertory.http.inference import Inference
+from repertory.http.live import Live
 from repertory.http.metrics import Metrics
 from repertory.http.oip import OpenInference
+from repertory.http.page import Page
 from repertory.http.policies import Policies
 from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
@@ -69,6 +71,7 @@ def make_app(
         ),
         *starmap(Endpoint, open_inference.endpoints()),
         *starmap(Endpoint, TensorFlowServing(config, router, inference).endpoints()),
+        Endpoint("GET", "/events", Live(config, router, in_hand).events, "what is, as it changes"),
         Endpoint("GET", "/health/live", health.live, "whether this process runs"),
         Endpoint("GET", "/health/ready", health.ready, "whether the node is ready for records"),
         Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus"),
@@ -79,7 +82,9 @@ def make_app(
         client_max_size=config.http.max_body_mb * MEBIBYTE,
     )
     app[CORE] = Core(inference, publishing, health)
-    app.router.add_get("/", _index(endpoints))
+    page = Page()
+    app.router.add_get("/", page.or_else(_index(endpoints)))
+    app.router.add_get("/page/{file:.+}", page.file)
     for endpoint in endpoints:
         app.router.add_route(endpoint.method, endpoint.path, endpoint.handler)
     return app

@@ -60,11 +60,11 @@ async def reply_of() -> AsyncIterator[Ask]:
     config = load_config(ROOT / "cluster.yaml")
     paths, clients = NodePaths(config, "a"), list[Any]()
 
-    async def reply(router: ScriptedRouter, path: str) -> Any:
+    async def reply(router: ScriptedRouter, path: str, **options: Any) -> Any:
         client = TestClient(TestServer(make_app(config, paths, router, InHand())))
         clients.append(client)
         await client.start_server()
-        return await client.get(path)
+        return await client.get(path, **options)
 
     yield reply
     for client in clients:

@@ -34,7 +34,7 @@ class ScriptedRouter(RouterClient):
         return answer
 
 
-Ask = Callable[[ScriptedRouter, str], Awaitable[Any]]
+Ask = Callable[..., Awaitable[Any]]
 
 
 def policy_answer() -> dict[str, Any]:
