@@ -28,7 +28,9 @@ def roots(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("form", ["{0}/model.pmml", "{0}/./model.pmml", "/{0}/model.pmml", "{0}/inside.pmml"])
+@pytest.mark.parametrize(
+    "form", ["{0}/model.pmml", "{0}/./model.pmml", "/{0}/model.pmml", "{0}/inside.pmml"]
+)
 def test_a_location_below_the_roots_is_read(roots: Path, form: str) -> None:
     (roots / "inside.pmml").symlink_to(roots / "model.pmml")
     published = read_descriptor(at(form.format(roots)), Models(roots=(roots,)))
