@@ -5,13 +5,22 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.http.clock_loop import run
 from tests.http.numbers_router import NEVER, POISON, NumbersRouter
 
-from repertory.actors.batch import JSON, ModelRef, PolicyReport, SlotReport, SlotState, Value
+from repertory.actors.batch import (
+    JSON,
+    ModelRef,
+    PolicyReport,
+    ScoredRecords,
+    SlotReport,
+    SlotState,
+    Value,
+)
 from repertory.config import ClusterConfig, DataType
 from repertory.errors import (
     DeadlineExceeded,
@@ -216,6 +225,34 @@ def test_where_a_policy_chooses_among_several_each_request_travels_alone() -> No
     run(main())
 
 
+def test_a_policy_of_one_slot_is_told_to_each_request_of_its_own_records() -> None:
+    async def main() -> None:
+        slot = SlotReport("forest", SlotState.ARRIVED, model=ModelRef("forest", 3, ""))
+        chosen, fallback = np.array([0, -1, 0], np.int8), np.array([True, False, False])
+        router = NumbersRouter(policy=PolicyReport("latest", 7, (slot,), chosen, fallback))
+        batcher = Batcher("wine", limits(), router, credit=64)
+        parts = ([b"1"], [b"2", b"3"])
+        replies = await asyncio.gather(
+            *(batcher.score(each, JSON, deadline=60.0) for each in parts)
+        )
+        assert router.batches == [[1, 2, 3]]
+        assert [_chosen(each) for each in replies] == [
+            [("forest", True)],
+            [None, ("forest", False)],
+        ]
+
+    run(main())
+
+
+def _chosen(reply: ScoredRecords) -> list[tuple[str, bool] | None]:
+    policy = reply.policy
+    assert policy is not None
+    slots = map(policy.slot_of, range(len(reply.outcomes)))
+    return [
+        (slot.slot, policy.is_fallback(row)) if slot else None for row, slot in enumerate(slots)
+    ]
+
+
 def test_a_deadline_is_each_requests_own() -> None:
     async def main() -> None:
         router = NumbersRouter(1.0)
@@ -242,6 +279,20 @@ def test_who_leaves_before_the_records_are_sent_is_taken_out() -> None:
         assert await stays == [3]
         assert await first == [1]
         assert router.batches == [[1], [3]]
+
+    run(main())
+
+
+def test_who_leaves_in_the_turn_in_which_others_come_takes_nobody_along() -> None:
+    async def main() -> None:
+        router = NumbersRouter()
+        asker = Asker(router, credit=1)
+        gone, stays = asker.later(1), asker.later(2)
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert await stays == [2]
+        assert await asker.score(3) == [3]
+        assert router.batches == [[2], [3]]
 
     run(main())
 
