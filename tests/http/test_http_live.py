@@ -1,9 +1,11 @@
 """What is seen is told to all who listen, as it changes, until the face ends."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -108,6 +110,22 @@ async def test_who_does_not_read_does_not_hold_up_the_end_either(
     assert await reply.content.read(10)  # and no more
     async with asyncio.timeout(SECONDS):
         assert await listening.in_hand.drain(SECONDS)
+
+
+async def test_a_face_that_is_listened_to_ends_as_soon_as_any(
+    start_face: Any, eventually: Any
+) -> None:
+    face = start_face()
+    await eventually(lambda: b"listening" in face.log.read_bytes(), "the face listens")
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{face.port}") as session,
+        session.get("/events") as reply,
+    ):
+        assert await reply.content.readline() == b"event: trouble\n"  # it has no router
+        face.process.send_signal(signal.SIGTERM)
+        await reply.read()
+        assert await asyncio.to_thread(face.process.wait, SECONDS) == 0
+    assert b"could not be finished" not in face.log.read_bytes()
 
 
 async def test_no_more_listen_than_there_is_room_for(
