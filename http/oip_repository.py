@@ -144,8 +144,11 @@ def _understood(document: dict[str, Any], content: SpoolFile) -> Question:
     (name,) = files
     if not isinstance(parameters[name], str):
         raise InvalidRequest(f"{name} must be base64 in a string, not {parameters[name]!r:.60}")
+    signature = parameters.get("signature")
+    if not isinstance(signature, str | None):
+        raise InvalidRequest(f"signature must be a string, not {signature!r:.60}")
     decode_base64(parameters[name], content)
-    return {"content_file": str(content.path)}
+    return {"content_file": str(content.path), "signature": signature}
 
 
 def _published(name: str, answer: Told) -> Told:

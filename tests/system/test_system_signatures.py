@@ -147,6 +147,19 @@ def test_a_signature_may_come_in_json_or_in_a_form(
     )
 
 
+def test_a_signature_may_come_with_the_open_inference_protocol_s_load(
+    node: LocalNode, content: bytes, sign: Sign
+) -> None:
+    def load(**more: object) -> tuple[int, Any]:
+        parameters = {"file:model.onnx": base64.b64encode(content).decode(), **more}
+        body = json.dumps({"parameters": parameters}).encode()
+        return request(node, "/v2/repository/models/wine/load", body, "application/json")
+
+    assert load(signature=sign())[0] == 200
+    assert "not signed" in load()[1]["error"]
+    assert "signature must be a string" in load(signature=1)[1]["error"]
+
+
 def refused(node: LocalNode, answer: tuple[int, Any], reason: str) -> None:
     """Whatever was published is rejected for a reason, before it is checked; what served serves."""
     status, body = answer
