@@ -23,7 +23,7 @@ from repertory.http.upload import Question
 from repertory.protos.private import oip_pb2 as oip
 
 _FILE = "file:"
-_DATA_TYPE = "dataType"
+_DATA_TYPE, _SIGNATURE = "dataType", "signature"
 
 _Reply = TypeVar("_Reply", bound=Message)
 
@@ -128,4 +128,5 @@ async def _spooled(
         raise InvalidRequest(f"{files[0]} must be a model's content, as bytes_param")
     file = spool.open()
     await asyncio.to_thread(file.write, content.bytes_param)
-    return {"content_file": str(file.path)}
+    signature = parameters[_SIGNATURE].string_param if _SIGNATURE in parameters else None
+    return {"content_file": str(file.path), "signature": signature}

@@ -104,7 +104,7 @@ def test_a_catalog_of_before_keeps_its_versions_in_the_default_slot(
             assert catalog.newest("wine", "forest") == first
             second = catalog.get("wine", 2)
             assert (second.description, second.origin) == ("worse", "m/0/2")
-            assert second.reason == "version 1 took its place"
+            assert (second.reason, second.signature) == ("version 1 took its place", "")
             assert catalog.processed("sqlite") == 4
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 import socket
 import urllib.error
 import urllib.request
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import yaml
 
 from repertory.actors.local_node import LocalNode
 from repertory.models.signing import SigningKey, Statement
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
+from repertory.protos.private import oip_pb2 as oip
 
 Sign = Callable[..., str]
 
@@ -60,10 +63,11 @@ def node(
     """A node that took two models before it trusted anybody."""
     folder = tmp_path_factory.mktemp("signatures")
     document = yaml.safe_load((wine_models.parents[2] / "cluster.yaml").read_text())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    document |= {"data_dir": str(folder), "http": {"port": port}}
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        port, grpc_port = (probe.getsockname()[1] for probe in (one, two))
+    document |= {"data_dir": str(folder), "http": {"port": port, "grpc_port": grpc_port}}
     config = folder / "cluster.yaml"
     config.write_text(yaml.safe_dump(document))
     with LocalNode(config, log=folder / "before.log") as before:
@@ -160,6 +164,25 @@ def test_a_signature_may_come_with_the_open_inference_protocol_s_load(
     assert "signature must be a string" in load(signature=1)[1]["error"]
 
 
+def test_a_signature_may_come_with_a_load_over_grpc(
+    node: LocalNode, content: bytes, sign: Sign
+) -> None:
+    method = "/inference.GRPCInferenceService/RepositoryModelLoad"
+    asked = oip.RepositoryModelLoadRequest(model_name="wine")
+    asked.parameters["file:model.onnx"].bytes_param = content
+    with grpc.insecure_channel(f"127.0.0.1:{node.config.http.grpc_port}") as channel:
+        load: Any = channel.unary_unary(method)
+        with pytest.raises(grpc.RpcError, match="not signed"):
+            load(asked.SerializeToString(), timeout=60)
+        asked.parameters["signature"].string_param = sign()
+        load(asked.SerializeToString(), timeout=60)
+    assert newest(node)["state"] == "SERVING"
+
+
+def log_of(node: LocalNode) -> str:
+    return "".join(path.read_text() for path in node.paths.logs.iterdir())
+
+
 def refused(node: LocalNode, answer: tuple[int, Any], reason: str) -> None:
     """Whatever was published is rejected for a reason, before it is checked; what served serves."""
     status, body = answer
@@ -215,6 +238,22 @@ def test_a_model_at_a_location_is_signed_like_any_other(
     where = {"location": f"{roots}/mlp.onnx", "modelType": "ONNX"}
     refused(node, publish_json(node, **where), "not signed")
     assert publish_json(node, **where, signature=sign())[0] == 201
+
+
+def test_what_changed_at_a_location_since_it_was_signed_does_not_come_on_stage(
+    node: LocalNode, roots: Path, sign: Sign, content: bytes, wine_models: Path
+) -> None:
+    file = roots / "changing.onnx"
+    file.write_bytes(content)
+    where = {"location": str(file), "modelType": "ONNX"}
+    version = publish_json(node, **where, signature=sign())[1]["version"]
+    later = publish(node, content, sign())[1]["version"]
+    file.write_bytes((wine_models / "02-random-forest.onnx").read_bytes())
+    shutil.rmtree(node.paths.models / "wine" / str(version))  # so it is prepared once more
+    body = json.dumps({"version": version}).encode()
+    request(node, "/models/wine/rollback", body, "application/json")
+    assert node.get("/state/wine")["version"] == later
+    assert "changed since the model was published" in log_of(node)
 
 
 @pytest.mark.parametrize(
