@@ -70,7 +70,8 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._sent = 0.0
-        self._stopped: asyncio.Future[None] | None = None
+        self._stopped = asyncio.get_running_loop().create_future()
+        self._stops = False
         self.seconds: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,13 +86,15 @@ class Client(asyncio.Protocol):
         head, blank, body = self._buffer.partition(b"\r\n\r\n")
         if not blank or len(body) < _length(head):
             return
-        assert head.startswith(b"HTTP/1.1 200 "), head
+        if not head.startswith(b"HTTP/1.1 200 "):
+            self._stopped.set_exception(RuntimeError(f"not scored: {self._buffer.decode()}"))
+            return
         self.seconds.append(time.perf_counter() - self._sent)
         self._buffer = b""
-        if self._stopped is None:
-            self._send()
-        else:
+        if self._stops:
             self._stopped.set_result(None)
+        else:
+            self._send()
 
     def _send(self) -> None:
         assert self._transport is not None
@@ -99,9 +102,9 @@ class Client(asyncio.Protocol):
         self._transport.write(self._request)
 
     async def stop(self) -> None:
-        """Wait for the last reply, and hang up."""
+        """Wait for the last reply, and hang up. Raises RuntimeError when a reply was no score."""
         assert self._transport is not None
-        self._stopped = asyncio.get_running_loop().create_future()
+        self._stops = True
         await self._stopped
         self._transport.close()
 

@@ -55,6 +55,7 @@ class Batcher:
         self._lanes: dict[Kind, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = math.inf
 
     async def score(
         self,
@@ -167,9 +168,10 @@ class Batcher:
         if due == math.inf:
             return
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._rings <= due:
                 return  # to look in vain once costs less than a timer for each request
             self._timer.cancel()
+        self._rings = due
         self._timer = asyncio.get_running_loop().call_at(due, self._rung)
 
     def _rung(self) -> None:
