@@ -30,6 +30,7 @@ class LocalNode:
         self.config: ClusterConfig = load_config(config).of_node(node)
         self.paths = NodePaths(self.config, node)
         self.url = f"http://{self.config.http.host}:{self.config.http.port}"
+        self.headers: dict[str, str] = {}  # of what `get` asks, such as a token
         self._command = [sys.executable, "-m", "repertory", "up", "--config", str(config)]
         self._command += ["--node", node, *arguments]
         self._log = log
@@ -101,7 +102,8 @@ class LocalNode:
 
     def get(self, path: str) -> Any:
         """Return the JSON at `path`. Raises urllib's errors."""
-        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+        request = urllib.request.Request(self.url + path, headers=self.headers)
+        with urllib.request.urlopen(request, timeout=10) as reply:
             return orjson.loads(reply.read())
 
     def log_tail(self, size: int = 2000) -> str:

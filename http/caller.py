@@ -12,6 +12,7 @@ from repertory.errors import RepertoryError
 
 # A model is checked for half a minute at most, others may be checked before it; then it is loaded.
 TIMEOUT = aiohttp.ClientTimeout(total=120, sock_connect=5)
+TOKEN_VARIABLE = "REPERTORY_TOKEN"
 
 
 class CallFailed(RepertoryError):
@@ -40,6 +41,12 @@ def path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
+def credentials() -> dict[str, str]:
+    """Return the header with the token of the environment, if there is one."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 async def call(url: str, method: str, path: str, body: Any = None) -> Any:
     """Return the JSON object that a node answers. Raises CallFailed with the node's own words.
 
@@ -47,7 +54,7 @@ async def call(url: str, method: str, path: str, body: Any = None) -> Any:
     """
     data = None if body is None else orjson.dumps(body, default=str)
     headers = {"Content-Type": "application/json"} if data is not None else {}
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=credentials()) as session:
         return await _answer(url, session.request(method, url + path, data=data, headers=headers))
 
 
@@ -60,7 +67,7 @@ class Caller:
 
     async def __aenter__(self) -> Self:
         """Open nothing yet: a connection is opened when it is needed."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=credentials())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -82,7 +89,7 @@ async def upload(url: str, file: Path, fields: dict[str, str]) -> Any:
     with file.open("rb") as content:
         form = aiohttp.FormData(fields)
         form.add_field("file", content, filename=file.name)
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        async with aiohttp.ClientSession(timeout=TIMEOUT, headers=credentials()) as session:
             return await _answer(url, session.post(url + "/models", data=form), accepted={422})
 
 
@@ -92,6 +99,11 @@ async def _answer(url: str, request: Any, accepted: frozenset[int] | set[int] = 
             status, content = reply.status, await reply.read()
     except TimeoutError as error:  # before ClientError: some are both
         raise Unreachable(f"{url} did not answer in time; try again") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise Unreachable(
+            f"{url} shows a certificate that is not trusted: {error.certificate_error};"
+            " SSL_CERT_FILE names the authority's"
+        ) from error
     except aiohttp.ClientConnectorError as error:
         number = error.os_error.errno  # its text holds the address once more
         why = os.strerror(number) if number and number > 0 else str(error.os_error)

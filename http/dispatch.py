@@ -18,6 +18,7 @@ from repertory.config import ClusterConfig
 from repertory.errors import UnknownDataType
 from repertory.http.batcher import Batcher
 from repertory.http.record_body import RecordBody
+from repertory.http.visitor import demand_data_type
 
 # Batches that one request may have in flight, so that a large one leaves credit to the others.
 SHARE = 4
@@ -78,6 +79,7 @@ class Dispatcher:
         one: scoring is pure. `deadline` is a time of the loop. With `explain`, what each slot says
         is told, too. Raises a RequestFailed when any batch fails whole.
         """
+        demand_data_type(data_type)
         request = _Request(data_type, body, deadline, explain)
         size = self._max_batch[data_type]
         batches = [slice(start, start + size) for start in range(0, len(body.items), size)]

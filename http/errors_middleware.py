@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from repertory.errors import (
     DeadlineExceeded,
+    Forbidden,
     InternalError,
     InvalidRequest,
     NoModel,
@@ -14,6 +15,7 @@ from repertory.errors import (
     Overloaded,
     PublishRejected,
     RequestFailed,
+    Unauthenticated,
     Unavailable,
     UnknownDataType,
 )
@@ -21,6 +23,8 @@ from repertory.http.replies import RETRY_AFTER, error_reply
 
 STATUSES: dict[type[RequestFailed], int] = {
     InvalidRequest: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
     UnknownDataType: 404,
     NotFound: 404,
     PublishRejected: 422,
@@ -30,6 +34,9 @@ STATUSES: dict[type[RequestFailed], int] = {
     Unavailable: 503,
     DeadlineExceeded: 504,
 }
+
+# A browser asks its user for a name, whichever, and a password: the token.
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="repertory", Basic realm="repertory"'}
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +62,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 def failure_reply(error: RequestFailed) -> web.Response:
     """Return the reply that says what failed."""
     headers = RETRY_AFTER if isinstance(error, Overloaded | Unavailable) else None
+    if isinstance(error, Unauthenticated):
+        headers = _CHALLENGE
     return error_reply(STATUSES.get(type(error), 500), str(error), headers=headers)
 
 

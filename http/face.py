@@ -1,6 +1,7 @@
 """The HTTP face: a process that listens, and asks its router."""
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING
 
 import structlog
@@ -9,7 +10,9 @@ from aiohttp import web
 from repertory.actors.client import RouterClient
 from repertory.actors.phases import Step, finish_seconds
 from repertory.actors.process import NodeProcess, run_process
-from repertory.config import ClusterConfig
+from repertory.errors import ConfigError
+from repertory.http.exposure import exposure_fault
+from repertory.http.face_tls import key_pair, server_context
 from repertory.http.in_hand import InHand
 from repertory.http.listening import Listener
 from repertory.http.routes import CORE, Core, make_app
@@ -32,6 +35,7 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
     5. Finish what is in hand. Raises SystemExit when the port cannot be had.
     """
     process.paths.create()
+    tls = _allowed(process)
     sweep(process.paths.spool)
     async with RouterClient(process.paths.router_door, role="http") as router:
         in_hand = InHand()
@@ -40,8 +44,8 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
         await runner.setup()
         grpc = None
         try:
-            listener = await Listener.open(runner, process.config.http)
-            grpc = await _grpc(process.config, router, app[CORE], in_hand)
+            listener = await Listener.open(runner, process.config.http, tls=tls)
+            grpc = await _grpc(process, router, app[CORE], in_hand)
             reporting = asyncio.create_task(_report(router, listener))
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
@@ -65,14 +69,28 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
             await runner.cleanup()
 
 
+def _allowed(process: NodeProcess) -> ssl.SSLContext | None:
+    """Return what TLS needs, if there is to be TLS. Raises SystemExit when it must not listen."""
+    config, node = process.config, process.node
+    try:
+        if fault := exposure_fault(config, node, process.paths):
+            raise ConfigError(fault)
+        return None if config.http.tls is None else server_context(config.http.tls, node)
+    except ConfigError as error:
+        log.error("must not listen", why=str(error))
+        raise SystemExit(1) from None
+
+
 async def _grpc(
-    config: ClusterConfig, router: RouterClient, core: Core, in_hand: InHand
+    process: NodeProcess, router: RouterClient, core: Core, in_hand: InHand
 ) -> "GrpcServer | None":
+    config = process.config
     if config.http.grpc_port is None:
         return None
     from repertory.http.grpc_server import GrpcServer  # 14 MB that others do without
 
-    return await GrpcServer.open(config, router, core=core, in_hand=in_hand)
+    keys = None if config.http.tls is None else key_pair(config.http.tls, process.node)
+    return await GrpcServer.open(config, router, core=core, in_hand=in_hand, keys=keys)
 
 
 async def _report(router: RouterClient, listener: Listener) -> None:

@@ -15,6 +15,7 @@ from grpc import StatusCode
 
 from repertory.errors import (
     DeadlineExceeded,
+    Forbidden,
     InternalError,
     InvalidRequest,
     NoModel,
@@ -22,6 +23,7 @@ from repertory.errors import (
     Overloaded,
     PublishRejected,
     RequestFailed,
+    Unauthenticated,
     Unavailable,
     UnknownDataType,
 )
@@ -29,6 +31,8 @@ from repertory.http.in_hand import InHand
 
 STATUSES: Mapping[type[RequestFailed], StatusCode] = {
     InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    Unauthenticated: StatusCode.UNAUTHENTICATED,
+    Forbidden: StatusCode.PERMISSION_DENIED,
     UnknownDataType: StatusCode.NOT_FOUND,
     NotFound: StatusCode.NOT_FOUND,
     PublishRejected: StatusCode.INVALID_ARGUMENT,

@@ -12,6 +12,8 @@ from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, Http
+from repertory.http.face_tls import KeyPair
+from repertory.http.grpc_access import GrpcAccess
 from repertory.http.grpc_calls import Calls
 from repertory.http.grpc_health import GrpcHealth
 from repertory.http.grpc_models import ModelCalls
@@ -41,12 +43,18 @@ class GrpcServer:
 
     @classmethod
     async def open(
-        cls, config: ClusterConfig, router: RouterClient, *, core: Core, in_hand: InHand
+        cls,
+        config: ClusterConfig,
+        router: RouterClient,
+        *,
+        core: Core,
+        in_hand: InHand,
+        keys: KeyPair | None = None,
     ) -> Self:
-        """Listen. Raises SystemExit when the port cannot be had."""
+        """Listen, with TLS if there are keys for it. Raises SystemExit when the port cannot be had."""
         calls, http = Calls(in_hand), config.http
         oip, models = OpenInferenceCalls(config, core), ModelCalls(config, router, core)
-        server = grpc.aio.server(options=_options(http))
+        server = grpc.aio.server(options=_options(http), interceptors=[GrpcAccess(core.access)])
         methods = {**oip.methods(), **models.methods()}
         server.add_generic_rpc_handlers((calls.service(SERVICE, methods),))
         _add_standard_services(
@@ -54,9 +62,11 @@ class GrpcServer:
         )
         host, wanted = http.host, http.grpc_port
         try:
-            port = server.add_insecure_port(
-                f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
-            )
+            address = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
+            if keys is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, grpc.ssl_server_credentials([keys]))
         except RuntimeError as error:
             log.error("cannot listen", host=host, port=wanted, why=str(error))
             raise SystemExit(1) from None

@@ -16,6 +16,7 @@ from repertory.http.dispatch import Answered, Dispatcher
 from repertory.http.record_body import RecordBody
 from repertory.http.signature import Signature
 from repertory.http.tensors import BYTES, Tensor, TensorSpec, texts
+from repertory.http.visitor import demand_data_type
 
 VALUE, LABEL, PROBABILITIES = "value", "label", "probabilities"
 # Both kinds of models, as long as none has said which it is.
@@ -64,6 +65,8 @@ class Inference:
         Raises UnknownDataType, or NotFound when there is no such version on stage.
         """
         number = _version(name, version)
+        if name in self.signatures:
+            demand_data_type(name)
         if number is None and name in self.signatures:
             return Target(name, self.signatures[name], None)  # nobody has to be asked
         models = (await ask(self._router, "models"))["models"]
@@ -84,6 +87,7 @@ class Inference:
         if number is not None and number not in {each["version"] for each in found}:
             raise NotFound(f"version {number} of {name!r} does not serve")
         data_type = names.pop()
+        demand_data_type(data_type)
         return Target(data_type, self.signatures[data_type], number)
 
     async def infer(self, target: Target, tensors: Sequence[Tensor], *, seconds: float) -> Inferred:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from typing import Self
@@ -12,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from repertory.config import Http
-from repertory.http.protocol import JsonProtocol
+from repertory.http.protocol import HEADER_BYTES, HEADERS, LINE_BYTES, JsonProtocol
 
 # For those who keep a connection, or have just made one, to send what they were about to send.
 LINGER_SECONDS = 1.0
@@ -34,27 +35,33 @@ log = structlog.get_logger(__name__)
 class Listener:
     """Listens for an application that is set up."""
 
-    def __init__(self, runner: web.AppRunner, listener: asyncio.Server) -> None:
+    def __init__(
+        self, runner: web.AppRunner, listener: asyncio.Server, tls: ssl.SSLContext | None
+    ) -> None:
         assert runner.server is not None
         self._server = runner.server
         self._listener = listener
         host, port = listener.sockets[0].getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._tls = tls
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @classmethod
-    async def open(cls, runner: web.AppRunner, http: Http) -> Self:
-        """Listen. Raises SystemExit when the port cannot be had."""
+    async def open(
+        cls, runner: web.AppRunner, http: Http, *, tls: ssl.SSLContext | None = None
+    ) -> Self:
+        """Listen, with TLS if there is a context for it. Raises SystemExit when the port cannot be had."""
         loop = asyncio.get_running_loop()
         assert runner.server is not None
         server = runner.server
         try:
             listener = await loop.create_server(
-                lambda: _connection(server), http.host, http.port, backlog=1024
+                lambda: _connection(server), http.host, http.port, backlog=1024, ssl=tls
             )
         except OSError as error:
             log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)
             raise SystemExit(1) from None
-        found = cls(runner, listener)
+        found = cls(runner, listener, tls)
         log.info("listening", url=found.url)
         return found
 
@@ -76,7 +83,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         for visitor in last:
             with contextlib.suppress(OSError):  # it has left
-                await loop.connect_accepted_socket(lambda: _connection(self._server), visitor)
+                await loop.connect_accepted_socket(
+                    lambda: _connection(self._server), visitor, ssl=self._tls
+                )
 
     async def linger(self) -> None:
         """Wait until all connections are closed, by the replies they get, or a moment is over."""
@@ -88,7 +97,14 @@ class Listener:
 
 def _connection(server: web.Server) -> JsonProtocol:
     loop = asyncio.get_running_loop()
-    return JsonProtocol(server, loop=loop, access_log=None)  # type: ignore[arg-type]
+    return JsonProtocol(
+        server,
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]
+        max_line_size=LINE_BYTES,
+        max_field_size=HEADER_BYTES,
+        max_headers=HEADERS,
+    )
 
 
 def _drop_new(door: socket.socket) -> None:

@@ -23,12 +23,13 @@ from repertory.http.queries import Health
 from repertory.http.replies import json_reply
 from repertory.http.scoring import read_body, seconds_allowed
 from repertory.http.signature import Signature
+from repertory.http.visitor import OPEN, PUBLISH, READ, SCORE, Needed
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "statistics")
 _MODEL = "/v2/models/{model}"
 _REPOSITORY = "/v2/repository/models/{model}"
 
-Endpoints = Iterator[tuple[str, str, Handler, str]]
+Endpoints = Iterator[tuple[str, str, Handler, str, Needed]]
 
 
 class OpenInference:
@@ -50,22 +51,22 @@ class OpenInference:
         self._repository = Repository(router, inference, self._models, publishing)
 
     def endpoints(self) -> Endpoints:
-        """Yield method, path, handler and a line about it."""
+        """Yield method, path, handler, a line about it, and the role that it needs."""
         models, repository, statistics = self._models, self._repository, self._statistics
-        yield "GET", "/v2", self.server, "what the Open Inference Protocol can do here"
-        yield "GET", "/v2/health/live", self._health.live, "whether this process runs"
-        yield "GET", "/v2/health/ready", self._health.ready, "whether the node is ready"
-        yield "GET", "/v2/models", models.names, "the names to ask for"
-        yield "GET", "/v2/models/stats", statistics.all, "how all models do"
-        yield "POST", "/v2/repository/index", repository.index, "what became of all versions"
-        yield "POST", f"{_REPOSITORY}/load", repository.load, "publish a model"
-        yield "POST", f"{_REPOSITORY}/unload", repository.unload, "retire a model"
+        yield "GET", "/v2", self.server, "what the Open Inference Protocol can do here", READ
+        yield "GET", "/v2/health/live", self._health.live, "whether this process runs", OPEN
+        yield "GET", "/v2/health/ready", self._health.ready, "whether the node is ready", OPEN
+        yield "GET", "/v2/models", models.names, "the names to ask for", READ
+        yield "GET", "/v2/models/stats", statistics.all, "how all models do", READ
+        yield "POST", "/v2/repository/index", repository.index, "what became of all versions", READ
+        yield "POST", f"{_REPOSITORY}/load", repository.load, "publish a model", PUBLISH
+        yield "POST", f"{_REPOSITORY}/unload", repository.unload, "retire a model", PUBLISH
         for path in (_MODEL, f"{_MODEL}/versions/{{version}}"):
-            yield "GET", path, models.metadata, "what goes in and out"
-            yield "GET", f"{path}/ready", models.ready, "whether it serves"
-            yield "POST", f"{path}/infer", self.infer, "score tensors"
-            yield "GET", f"{path}/stats", statistics.one, "how it does"
-            yield "GET", f"{path}/config", models.config, "how it is served"
+            yield "GET", path, models.metadata, "what goes in and out", READ
+            yield "GET", f"{path}/ready", models.ready, "whether it serves", READ
+            yield "POST", f"{path}/infer", self.infer, "score tensors", SCORE
+            yield "GET", f"{path}/stats", statistics.one, "how it does", READ
+            yield "GET", f"{path}/config", models.config, "how it is served", READ
 
     async def server(self, _: web.Request) -> web.Response:
         """Answer who this is, and which extensions are here."""

@@ -5,8 +5,12 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from repertory.http.replies import error_reply
+
+# Two numbers, so that what is too long can be told from each other: aiohttp says the limit alone.
+LINE_BYTES, HEADER_BYTES, HEADERS = 8190, 8192, 128
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +30,8 @@ class JsonProtocol(web.RequestHandler):
             log.error("a request broke", status=status, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("half a reply is sent already: the connection is closed")
+        if _too_much(exc):
+            status, message = 431, f"at most {HEADERS} headers of {HEADER_BYTES} bytes are read"
         text = " ".join((message or HTTPStatus(status).phrase).split())
         reply = error_reply(status, text)
         reply.force_close()
@@ -34,3 +40,10 @@ class JsonProtocol(web.RequestHandler):
     def log_exception(self, *_: object, **__: object) -> None:
         """Log what broke a connection outside of any handler: as a rule, the client's doing."""
         log.warning("a connection broke", why=repr(sys.exception()))
+
+
+def _too_much(error: BaseException | None) -> bool:
+    """Return whether the headers of a request are too many, or one of them is too long."""
+    if isinstance(error, LineTooLong):
+        return bool(error.args[1] == HEADER_BYTES)
+    return isinstance(error, BadHttpMessage) and error.message.startswith("Too many headers")

@@ -16,6 +16,7 @@ from repertory.http.tfs_models import TfsModels
 from repertory.http.tfs_names import Names, Path
 from repertory.http.tfs_reply import classify_reply, predict_reply, regress_reply
 from repertory.http.tfs_request import read_examples, read_predict
+from repertory.http.visitor import READ, SCORE, Needed
 
 _MODEL = "/v1/models/{model:[^/:]+}"
 _PATHS = (_MODEL, f"{_MODEL}/versions/{{version:[0-9]+}}", f"{_MODEL}/labels/{{label:[^/:]+}}")
@@ -30,14 +31,14 @@ class TensorFlowServing:
         self._names = Names(router, inference)
         self._models = TfsModels(router, inference, self._names)
 
-    def endpoints(self) -> Iterator[tuple[str, str, Handler, str]]:
-        """Yield method, path, handler and a line about it."""
+    def endpoints(self) -> Iterator[tuple[str, str, Handler, str, Needed]]:
+        """Yield method, path, handler, a line about it, and the role that it needs."""
         for path in _PATHS:
-            yield "GET", path, self._models.status, "how a model's versions do"
-            yield "GET", f"{path}/metadata", self._models.metadata, "what goes in and out"
-            yield "POST", f"{path}:predict", self.predict, "score rows or columns"
-            yield "POST", f"{path}:classify", self.classify, "the classes of examples"
-            yield "POST", f"{path}:regress", self.regress, "the values of examples"
+            yield "GET", path, self._models.status, "how a model's versions do", READ
+            yield "GET", f"{path}/metadata", self._models.metadata, "what goes in and out", READ
+            yield "POST", f"{path}:predict", self.predict, "score rows or columns", SCORE
+            yield "POST", f"{path}:classify", self.classify, "the classes of examples", SCORE
+            yield "POST", f"{path}:regress", self.regress, "the values of examples", SCORE
 
     async def predict(self, request: web.Request) -> web.Response:
         """Answer by row what was asked by row, and by column what was asked by column."""

@@ -18,6 +18,7 @@ from repertory.cli_options import EMBEDDED_BROKER, config_option
 from repertory.cli_policy import policy
 from repertory.cli_records import replay, score
 from repertory.cli_sign import sign
+from repertory.cli_token import token
 from repertory.config import load_config
 from repertory.errors import RepertoryError
 
@@ -110,6 +111,6 @@ for command in (
         replay,
         dead_letters,
     ),
-    *(broker, certs, sign, config, doctor),
+    *(broker, certs, token, sign, config, doctor),
 ):
     main.add_command(command)

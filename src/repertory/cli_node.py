@@ -19,7 +19,7 @@ from repertory.cli_options import (
     url_option,
 )
 from repertory.config import ClusterConfig, NodePaths, load_config
-from repertory.errors import RepertoryError
+from repertory.errors import ConfigError, RepertoryError
 
 SERVERS_VARIABLE = "REPERTORY_KAFKA__BOOTSTRAP_SERVERS"
 LOOK_SECONDS = 0.1
@@ -67,8 +67,14 @@ def up(config_path: Path, node: str, broker: str | None) -> None:
 
 def _refuse_what_cannot_start(config: ClusterConfig, node: str, *, embedded: bool) -> None:
     from repertory.doctor import holder, messages, port_fault
+    from repertory.http.exposure import exposure_fault
+    from repertory.http.face_tls import server_context
 
     paths = NodePaths(config, node)
+    if fault := exposure_fault(config, node, paths):
+        raise ConfigError(fault)
+    if config.http.enabled and config.http.tls is not None:
+        server_context(config.http.tls, node)
     pid = holder(paths)
     if pid is not None:
         raise click.ClickException(f"this node runs already, as process {pid} ({paths.root})")
@@ -127,7 +133,8 @@ async def _run(supervisor: Any, config: ClusterConfig) -> int | None:
     where = {}
     if config.http.enabled:
         port = config.http.port or "any free port"
-        where["http"] = f"http://{config.http.host}:{port}"
+        scheme = "https" if config.http.tls else "http"
+        where["http"] = f"{scheme}://{config.http.host}:{port}"
     if config.kafka.bootstrap_servers:
         where["kafka"] = config.kafka.bootstrap_servers
     log.info("starting", **where, data=str(config.data_dir.absolute()))

@@ -1,6 +1,7 @@
 """What the commands share: options, output, and how they end on a signal."""
 
 import asyncio
+import os
 import re
 import signal
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 EMBEDDED_BROKER = "127.0.0.1:9092"
 
 T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -68,6 +70,17 @@ def _node_url(_: click.Context, __: click.Parameter, value: str) -> str:
         raise click.BadParameter(str(error)) from error
 
 
+def _keep_token(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    """Put the token where `repertory.http.caller` finds it; `@FILE` has it read from a file."""
+    if value and value.startswith("@"):
+        try:
+            value = Path(value[1:]).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.BadParameter(f"{value[1:]}: cannot be read: {error}") from error
+    if value:
+        os.environ["REPERTORY_TOKEN"] = value
+
+
 config_option = click.option(
     "--config",
     "config_path",
@@ -78,7 +91,7 @@ config_option = click.option(
     show_envvar=True,
     help="The cluster's description.",
 )
-url_option = click.option(
+_url_option = click.option(
     "--url",
     default="http://127.0.0.1:5500",
     envvar="REPERTORY_URL",
@@ -87,4 +100,19 @@ url_option = click.option(
     callback=_node_url,
     help="HTTP address of the node.",
 )
+_token_option = click.option(
+    "--token",
+    metavar="TOKEN|@FILE",
+    envvar="REPERTORY_TOKEN",
+    show_envvar=True,
+    expose_value=False,
+    callback=_keep_token,
+    help="Token of `repertory token create`. Others on this host see what a command line says:"
+    " better name a file, or set the variable.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def url_option(command: Command) -> Command:
+    """Add what all commands need that call a node: its address, and a token."""
+    return _url_option(_token_option(command))

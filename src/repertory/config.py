@@ -201,6 +201,38 @@ class Kafka(_Section):
         return properties
 
 
+Role = Literal["read", "score", "publish", "admin"]
+
+
+class Client(_Section):
+    """Whoever shows a certificate of some name."""
+
+    role: Role
+    """What it may do: `read`, also `score`, also `publish` models and policies, or all (`admin`)."""
+    data_types: tuple[str, ...] = ()
+    """For which data types; all if empty."""
+
+
+class HttpTls(_Section):
+    """TLS of the HTTP face."""
+
+    certificate: Path
+    """This node's certificate and those between it and its authority, PEM. `{node}` stands for the
+    node's name."""
+    key: Path
+    """Its private key, PEM. `{node}` stands for the node's name."""
+    client_ca: Path | None = None
+    """Certificate of the authority that signs those of clients, PEM: mutual TLS."""
+    clients: dict[str, Client] = {}
+    """What clients may do, by a name in their certificates."""
+
+    @model_validator(mode="after")
+    def _clients_have_an_authority(self) -> Self:
+        if self.clients and self.client_ca is None:
+            raise ValueError("clients are listed, but client_ca is not set")
+        return self
+
+
 class Http(_Section):
     """The HTTP face."""
 
@@ -220,6 +252,17 @@ class Http(_Section):
     max_body_mb: int = Field(default=64, ge=1)
     """Largest body of a scoring request, and largest message over gRPC, MiB. Uploads of models obey
     `models.max_mb`."""
+    tls: HttpTls | None = None
+    """TLS, for HTTP and gRPC: `certificate`, `key`, and for mutual TLS `client_ca` and `clients`."""
+    insecure: bool = False
+    """Whether this face may listen beyond loopback without `tls`: where a proxy or the network encrypts."""
+    tokens_file: Path | None = None
+    """What `repertory token` writes; `DATA_DIR/tokens.json` if not set. Where there is such a file,
+    nobody gets in without a token, or a certificate in `tls.clients`."""
+    rate_limit: float | None = Field(default=None, gt=0)
+    """Requests a second that one client may send, to each process; no limit if not set."""
+    rate_burst: int = Field(default=100, ge=1)
+    """Requests that it may send at once before `rate_limit` counts."""
 
     @property
     def ports(self) -> tuple[tuple[str, int], ...]:
@@ -412,6 +455,10 @@ class ClusterConfig(_Section):
             for each in node.only or ():
                 if each not in self.data_types:
                     raise ValueError(f"nodes.{name}.only: there is no data type {each!r}")
+        for name, client in (self.http.tls.clients if self.http.tls else {}).items():
+            for each in client.data_types:
+                if each not in self.data_types:
+                    raise ValueError(f"http.tls.clients.{name}: there is no data type {each!r}")
         if not self.is_cluster:
             return self
         if self.journal.kind != "kafka":
@@ -463,6 +510,8 @@ class NodePaths:
         self.decoy = self.root / "decoy"
         self.archive = self.root / "archive"
         self.logs = self.root / "logs"
+        self.audit = self.logs / "audit.log"
+        self.tokens = (config.http.tokens_file or config.data_dir / "tokens.json").absolute()
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         self.run = Path(tempfile.gettempdir()) / f"repertory-{os.getuid()}-{digest}"
 

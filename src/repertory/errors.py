@@ -8,6 +8,8 @@ RepertoryError
 ├── ProtocolError          the peer behind a door speaks garbage; the connection is closed
 └── RequestFailed          a question or a batch got no answer as a whole
     ├── InvalidRequest
+    ├── Unauthenticated
+    ├── Forbidden
     ├── UnknownDataType
     ├── NotFound
     ├── NoModel
@@ -28,6 +30,8 @@ class FailureCode(StrEnum):
     """Why a request or a record failed; what travels in `Failure`, `RecordFailure` and dead letters."""
 
     INVALID_REQUEST = "invalid_request"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     UNKNOWN_DATA_TYPE = "unknown_data_type"
     NOT_FOUND = "not_found"
     NO_MODEL = "no_model"
@@ -87,6 +91,18 @@ class InvalidRequest(RequestFailed):
     """The request cannot be understood."""
 
     code = FailureCode.INVALID_REQUEST
+
+
+class Unauthenticated(RequestFailed):
+    """Who asks has not shown who that is."""
+
+    code = FailureCode.UNAUTHENTICATED
+
+
+class Forbidden(RequestFailed):
+    """Who asks is known, and may not do this."""
+
+    code = FailureCode.FORBIDDEN
 
 
 class UnknownDataType(RequestFailed):

@@ -19,6 +19,7 @@ from tests.apache_kafka.server import ApacheKafka
 from tests.cluster.hosts import Host, Hosts
 
 from repertory.actors.local_node import LocalNode, wait_until
+from repertory.http.tokens import TokenFile, make_token
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
 from repertory.streams.devbroker.process import BrokerProcess
 from repertory.streams.publish import publish_model
@@ -77,7 +78,7 @@ class HostedNode(LocalNode):
 
     def post(self, path: str, body: bytes, content_type: str = "application/json") -> Any:
         """Return the JSON that comes of a POST. Raises urllib's errors."""
-        headers = {"Content-Type": content_type}
+        headers = {"Content-Type": content_type, **self.headers}
         request = urllib.request.Request(self.url + path, body, headers)
         with urllib.request.urlopen(request, timeout=30) as reply:
             return orjson.loads(reply.read())
@@ -107,10 +108,15 @@ class Cluster:
         self.hosts, self.folder, self.brokers, self.kinds = hosts, folder, brokers, dict(kinds)
         self.config_path = folder / "cluster.yaml"
         self.config_path.write_text(yaml.safe_dump(self._document() | dict(changes or {})))
+        secret, token = make_token(("admin",))
+        TokenFile(folder / "data" / "tokens.json").add(token)
+        self.headers = {"Authorization": f"Bearer {secret}"}
         self.nodes = {
             name: HostedNode(self.config_path, hosts[name], log=folder / f"{name}.log")
             for name in hosts.names
         }
+        for node in self.nodes.values():
+            node.headers = self.headers
         _create_topics(brokers, [topic_of(each) for each in kinds])
 
     def _document(self) -> dict[str, Any]:
@@ -123,6 +129,7 @@ class Cluster:
                 name: {"host": address, "http_host": address, "http_port": HTTP_PORT}
                 for name, address in addresses.items()
             },
+            "http": {"insecure": True},
             "kafka": {"bootstrap_servers": self.brokers},
             "journal": {"kind": "kafka"},
             "cluster": {"secret": "known to all nodes of the tests"},

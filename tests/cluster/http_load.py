@@ -57,6 +57,7 @@ class HttpLoad:
 
     def __init__(self, settings: dict[str, Any], session: aiohttp.ClientSession) -> None:
         self._urls: list[str] = settings["urls"]
+        self._headers: dict[str, str] = settings["headers"]
         self._every: float = settings["every"]
         self._patience: dict[str, float] = settings["patience"]
         self._session = session
@@ -100,7 +101,7 @@ class HttpLoad:
         async with self._session.post(
             f"{url}/score/{data_type}",
             data=self._body,
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self._headers},
             timeout=aiohttp.ClientTimeout(total=self._patience[data_type]),
         ) as reply:
             answer = await reply.read()

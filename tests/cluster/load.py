@@ -125,6 +125,7 @@ class Load:
         self._urls = [node.url for node in cluster.running]
         self._http_settings = {
             "urls": self._urls,
+            "headers": cluster.headers,
             "every": len(self._urls) * len(self._kinds) / http_rate,
             "patience": {
                 name: SINGLE_PATIENCE if kind.replicas == 1 else REPLICATED_PATIENCE

@@ -1,0 +1,102 @@
+"""Who gets in over gRPC: the same as over HTTP, by a token in the metadata `authorization`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+import grpc
+
+from repertory.errors import RequestFailed
+from repertory.http.access import Access
+from repertory.http.grpc_calls import STATUSES, Context
+from repertory.http.grpc_oip import SERVICE
+from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed, visit
+
+HEALTH, REFLECTION = "/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/"
+_ROLES: dict[str, Needed] = {
+    **dict.fromkeys(("ServerLive", "ServerReady"), OPEN),
+    **dict.fromkeys(("ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig"), READ),
+    **dict.fromkeys(("ModelStatistics", "RepositoryIndex"), READ),
+    **dict.fromkeys(("ModelInfer", "ModelStreamInfer"), SCORE),
+    **dict.fromkeys(("RepositoryModelLoad", "RepositoryModelUnload"), PUBLISH),
+}
+_ROLES = {f"/{SERVICE}/{name}": role for name, role in _ROLES.items()}
+# Those that tell of all data types.
+_OF_ALL = frozenset({f"/{SERVICE}/RepositoryIndex"})
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class GrpcAccess(grpc.aio.ServerInterceptor):
+    """Lets calls in, or ends them with UNAUTHENTICATED, PERMISSION_DENIED or RESOURCE_EXHAUSTED."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["_Handler | None"]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "_Handler | None":
+        """Return what answers a call, behind a look at who it is from."""
+        method = str(handler_call_details.method)
+        handler, role = await continuation(handler_call_details), role_of(method)
+        if handler is None or role == OPEN:
+            return handler
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(handler.stream_stream, method, role),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(handler.unary_unary, method, role),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+
+    def _unary(self, answer: Any, method: str, role: Needed) -> Any:
+        async def guarded(request: Any, context: Context) -> Any:
+            await self._enter(context, method, role)
+            return await answer(request, context)
+
+        return guarded
+
+    def _stream(self, answer: Any, method: str, role: Needed) -> Any:
+        async def guarded(requests: Any, context: Context) -> AsyncIterator[Any]:
+            await self._enter(context, method, role)
+            async for reply in answer(requests, context):
+                yield reply
+
+        return guarded
+
+    async def _enter(self, context: Context, method: str, role: Needed) -> None:
+        """Have a call, which is a task of its own, be its visitor's, or end it."""
+        header = dict(context.invocation_metadata() or ()).get("authorization")
+        try:
+            visitor = self._access.visitor(
+                None if header is None else str(header),
+                certificate=None,
+                address=_address(context.peer()),
+                what=f"gRPC {method}",
+            )
+            visitor.demand(role)
+            if method in _OF_ALL:
+                visitor.demand_data_type(None)
+        except RequestFailed as error:
+            await context.abort(STATUSES[type(error)], str(error))
+        visit(visitor)
+
+
+def role_of(method: str) -> Needed:
+    """Return the role that a method needs, by its full name; the strictest if it is not known."""
+    if method.startswith(HEALTH):
+        return OPEN
+    if method.startswith(REFLECTION):
+        return READ
+    return _ROLES.get(method, ADMIN)
+
+
+def _address(peer: str) -> str:
+    """Return the address in what gRPC calls a peer, `ipv4:127.0.0.1:40000`, without its port."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
