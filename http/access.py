@@ -15,7 +15,7 @@ from repertory.errors import ConfigError, Overloaded, Unauthenticated
 from repertory.http.audit import Audit
 from repertory.http.limits import RateLimit
 from repertory.http.tokens import TokenBook, TokenFile
-from repertory.http.visitor import ADMIN, ALL, OPEN, READ, Grant, Needed, Visitor, visiting
+from repertory.http.visitor import ADMIN, ALL, OPEN, PUBLISH, READ, Grant, Needed, Visitor, visiting
 
 # Of one address: enough for a person who errs, too few to fill the audit log.
 REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1.0, 20
@@ -75,7 +75,12 @@ class Access:
         if of_all or data_type is not None:
             visitor.demand_data_type(data_type)
         with visiting(visitor):
-            return await handler(request)
+            try:
+                return await handler(request)
+            except web.HTTPException as error:  # what is too large, or too slow
+                if role == PUBLISH:
+                    visitor.note("change", "refused", reason=error.text or error.reason)
+                raise
 
     def visitor(
         self,

@@ -2,64 +2,19 @@
 
 import asyncio
 import base64
-import json
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
-from tests.http.scripted import ScriptedRouter
+from tests.http.security_world import World
 
-from repertory.config import NodePaths, Role, parse_config
-from repertory.errors import RequestFailed
-from repertory.http.in_hand import InHand
-from repertory.http.routes import Endpoint, make_app
-from repertory.http.tokens import TokenFile, make_token
-
-ROOT = Path(__file__).parents[2]
-Script = dict[tuple[str, str | None], dict[str, Any] | RequestFailed]
-RETIRED = {"dataType": "wine", "name": "forest", "version": 3, "state": "RETIRED"}
-VERSIONS = {"dataType": "wine", "versions": []}
-
-
-class World:
-    """A face with tokens, its client, and its audit log."""
-
-    def __init__(self, folder: Path, **http: Any) -> None:
-        document = yaml.safe_load((ROOT / "cluster.yaml").read_text())
-        wine = document["data_types"]["wine"]
-        document |= {"data_dir": str(folder), "http": http}
-        document["data_types"] = {"wine": wine, "cider": wine | {"topics": [], "required": False}}
-        self.config = parse_config(document)
-        self.paths = NodePaths(self.config, "a")
-        self.paths.create()
-        self.client: Any = None
-
-    def token(self, *roles: Role, **about: Any) -> dict[str, str]:
-        """Make a token; the header that has it."""
-        secret, kept = make_token(roles, **about)
-        TokenFile(self.paths.tokens).add(kept)
-        return {"Authorization": f"Bearer {secret}"}
-
-    async def ask(self, method: str, path: str, headers: Any = None, **options: Any) -> Any:
-        """Send a request; its reply, with `error` or else nothing."""
-        if self.client is None:
-            answers: Script = {("retire", None): RETIRED, ("versions", None): VERSIONS}
-            answers |= {("models", None): {"models": []}, ("rollback", None): RETIRED}
-            app = make_app(self.config, self.paths, ScriptedRouter(answers), InHand())
-            self.client = TestClient(TestServer(app))
-            await self.client.start_server()
-        return await self.client.request(method, path, headers=headers, **options)
-
-    def audit(self) -> list[dict[str, Any]]:
-        """Return what the audit log says."""
-        text = self.paths.audit.read_text() if self.paths.audit.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
-
+from repertory.config import Role
+from repertory.http.routes import Endpoint
+from repertory.http.tokens import TokenFile
 
 Make = Callable[..., World]
 
@@ -324,6 +279,20 @@ async def test_an_endpoint_that_says_nothing_needs_the_role_admin_for_all(make: 
 
     forgotten = Endpoint("GET", "/forgotten", handler, "what nobody thought of")
     assert (forgotten.role, forgotten.of_all) == ("admin", True)
+
+
+async def test_a_model_that_is_too_large_is_a_413_and_told(make: Make) -> None:
+    world = make()
+    world.config = world.config.model_copy(
+        update={"models": world.config.models.model_copy(update={"max_mb": 1})}
+    )
+    reply = await world.ask(
+        "POST", "/models", world.token("publish"), data=io.BytesIO(b" " * 3_000_000)
+    )
+    assert reply.status == 413
+    (line,) = world.audit()
+    assert (line["action"], line["outcome"]) == ("change", "refused")
+    assert line["reason"] == "the model is larger than 1 MiB (models.max_mb)"
 
 
 async def test_what_one_visitor_may_is_not_what_the_next_may(make: Make) -> None:
