@@ -14,6 +14,7 @@ from repertory.doctor_cluster import examine_cluster
 from repertory.doctor_snapshots import examine_snapshots
 from repertory.errors import ConfigError
 from repertory.finding import Finding, port_fault
+from repertory.http.exposure import exposure_fault
 
 __all__ = ["examine", "holder", "messages", "port_fault"]
 
@@ -35,6 +36,7 @@ def examine(config_path: Path) -> Iterator[Finding]:
     for node in config.nodes:
         paths = NodePaths(config, node)
         yield from _folders(paths, config.data_types)
+        yield from _exposure(config.of_node(node), node, paths)
         if pid := holder(paths):
             running.append(node)
             yield Finding("ok", f"node {node}", f"runs, as process {pid}")
@@ -144,6 +146,20 @@ def _folders(paths: NodePaths, data_types: Iterable[str]) -> Iterator[Finding]:
     longest = max(doors, key=lambda door: len(os.fsencode(door)))
     if len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
         yield Finding("failed", "sockets", f"{longest} is too long a path", "set TMPDIR=/tmp")
+
+
+def _exposure(config: ClusterConfig, node: str, paths: NodePaths) -> Iterator[Finding]:
+    what = f"access to node {node}"
+    try:
+        fault = exposure_fault(config, node, paths)
+    except ConfigError as error:
+        yield Finding("failed", what, str(error), "`repertory token create` writes such a file")
+        return
+    if fault is not None:
+        yield Finding("failed", what, fault, "docs/security.md says who may do what over HTTP")
+    elif paths.tokens.exists() and paths.tokens.stat().st_mode & 0o077:
+        found = f"others than its owner can read {paths.tokens}"
+        yield Finding("warning", what, found, f"chmod 600 {paths.tokens}")
 
 
 def _port(key: str, host: str, port: int) -> Finding:

@@ -137,3 +137,12 @@ def test_commands_show_their_token_and_no_log_has_it(
     written = [path for path in tmp_path.rglob("*.log") if path.is_file()]
     assert node.paths.audit in written
     assert [path for path in written if token in path.read_text()] == []
+
+
+def test_doctor_says_who_could_get_in(tmp_path: Path, repertory: Run) -> None:
+    exposed = repertory("doctor", "--config", write(tmp_path, host="0.0.0.0"))
+    assert (exposed.code, "there is no TLS" in exposed.out) == (1, True)
+    config = write(tmp_path)
+    repertory("token", "create", "--config", config, "--role", "read")
+    tokens_of(config).path.chmod(0o644)
+    assert f"chmod 600 {tokens_of(config).path}" in repertory("doctor", "--config", config).out
