@@ -24,6 +24,7 @@ A record that fails alone is not an error but a value: see `FailureCode` and
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class FailureCode(StrEnum):
@@ -153,7 +154,9 @@ class InternalError(RequestFailed):
     code = FailureCode.INTERNAL
 
 
-_BY_CODE = {error.code: error for error in RequestFailed.__subclasses__()}
+# Those that a node knows; the client has some of its own.
+REQUEST_FAILURES: Final = tuple(RequestFailed.__subclasses__())
+_BY_CODE = {error.code: error for error in REQUEST_FAILURES}
 
 
 def request_failure(code: str, message: str) -> RequestFailed:

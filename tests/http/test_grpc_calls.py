@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from grpc import StatusCode
 
-from repertory.errors import RequestFailed
+from repertory.errors import REQUEST_FAILURES, RequestFailed
 from repertory.http.grpc_calls import STATUSES, failure
 from repertory.http.spool import Spool
 
 
-@pytest.mark.parametrize("error", RequestFailed.__subclasses__())
+@pytest.mark.parametrize("error", REQUEST_FAILURES)
 def test_every_failure_has_a_status(error: type[RequestFailed]) -> None:
     failed = failure(error("why"), "S/M")
     assert (failed.code, failed.message) == (STATUSES[error], "why")
