@@ -19,14 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be asked for by hand: `make soak`, `make cluster-faults`."""
     parser.addoption("--kills", type=int, default=2, help="kills of each process, under load")
     parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
-    parser.addoption("--records", type=int, default=40_000, help="records of the delivery tests")
+    parser.addoption("--records", type=int, default=25_000, help="records of the delivery tests")
     parser.addoption("--rounds", type=int, default=1, help="rounds of everything that happens")
     _add_cluster_options(parser.getgroup("tests with several hosts"))
 
 
 def _add_cluster_options(group: pytest.OptionGroup) -> None:
     add = group.addoption
-    add("--fault-seconds", type=float, default=8, help="longest time that a fault lasts")
+    add("--fault-seconds", type=float, default=5, help="longest time that a fault lasts")
     add("--fault-rate", type=int, default=1500, help="records a second meanwhile")
     add("--fault-requests", type=int, default=60, help="HTTP requests a second meanwhile")
     # Each node checks each model, on the processors that all nodes and the load share here.
