@@ -44,20 +44,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=500, help="wines a second")
     parser.add_argument("--seconds-per-act", type=float, default=25.0, help="how long each is")
+    parser.add_argument("--deadline-ms", type=int, default=20, help="more where all are slower")
     arguments = parser.parse_args()
     # What is not a terminal is wide enough for the tables.
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     try:
         with wines(HERE / "rendezvous.yaml", console, rate=arguments.rate) as node:
             stage = Rendezvous(node, console, seconds=arguments.seconds_per_act)
-            for act in acts(arguments.rate, arguments.seconds_per_act):
+            for act in acts(arguments.rate, arguments.seconds_per_act, arguments.deadline_ms):
                 stage.play(act)
             stage.tell_history()
     except Stopped:
         console.print("stopped")
 
 
-def acts(rate: int, seconds: float) -> Iterator[Act]:
+def acts(rate: int, seconds: float, deadline_ms: int) -> Iterator[Act]:
     """Yield the acts; a canary's window is an act long."""
     # So many that its rate of disagreement is known to some percent, a few seconds' worth.
     records = round(min(500, rate * SHARE * seconds * 2 / 3))
@@ -78,10 +79,10 @@ def acts(rate: int, seconds: float) -> Iterator[Act]:
     )
     yield Act(
         "A deadline",
-        "Now all three score every wine. After 20 ms the best answer that has come is taken: the"
+        f"Now all three score every wine. After {deadline_ms} ms the best answer that has come is taken: the"
         " forest's if it is there, otherwise the MLP's, otherwise the tree's. This is Ted Dunning's"
         " rendezvous: where a model is slow, the second best answers, and nobody waits longer.",
-        ("repertory policy set wine deadline forest mlp tree --deadline-ms 20",),
+        (f"repertory policy set wine deadline forest mlp tree --deadline-ms {deadline_ms}",),
     )
     yield Act(
         "A majority",
