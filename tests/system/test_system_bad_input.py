@@ -3,8 +3,6 @@
 import io
 import json
 import socket
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tests.system.posting import request
 
 from repertory.actors.local_node import LocalNode, wait_until
 from repertory.protos.modeldescriptor_pb2 import ModelDescriptor
@@ -41,17 +40,6 @@ def node(tmp_path_factory: pytest.TempPathFactory, wine_models: Path) -> Any:
         assert status == 201
         yield node
     node.wait_gone()
-
-
-def request(node: LocalNode, path: str, body: bytes, content_type: str) -> tuple[int, Any]:
-    headers = {"Content-Type": content_type}
-    ask = urllib.request.Request(node.url + path, data=body, headers=headers)
-    try:
-        with urllib.request.urlopen(ask, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 def publish(

@@ -5,8 +5,6 @@ import hashlib
 import json
 import shutil
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from tests.system.posting import request
 
 from repertory.actors.local_node import LocalNode
 from repertory.models.signing import SigningKey, Statement
@@ -80,17 +79,6 @@ def node(
         node.wait_until(ready=True)
         yield node
     node.wait_gone()
-
-
-def request(node: LocalNode, path: str, body: bytes, content_type: str) -> tuple[int, Any]:
-    headers = {"Content-Type": content_type}
-    ask = urllib.request.Request(node.url + path, data=body, headers=headers)
-    try:
-        with urllib.request.urlopen(ask, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 def publish(
