@@ -1,4 +1,4 @@
-"""Every key of cluster.yaml with its default and meaning, as the models of config.py tell them."""
+"""Every key of cluster.yaml with its default and meaning, as the sections of the configuration tell them."""
 
 import types
 from collections.abc import Iterator
