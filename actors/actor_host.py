@@ -78,7 +78,8 @@ class ActorHost:
         """End the system: each actor is asked to, then what is left is killed."""
         if self._system is not None:
             with contextlib.suppress(Exception):  # it may be dead; what is left is killed
-                await asyncio.wait_for(self._call(self._system.shutdown), SHUTDOWN_SECONDS)
+                async with asyncio.timeout(SHUTDOWN_SECONDS):
+                    await self._call(self._system.shutdown)
         self.kill()
 
     def kill(self) -> None:
@@ -107,7 +108,8 @@ class ActorHost:
                 called.set_exception(error)
 
         Thread(target=call, name="thespian", daemon=True).start()
-        return await asyncio.wait_for(asyncio.wrap_future(called), CREATE_SECONDS)
+        async with asyncio.timeout(CREATE_SECONDS):
+            return await asyncio.wrap_future(called)
 
     def _create_router(self) -> None:
         attempt = self._attempt

@@ -75,7 +75,8 @@ class Child:
         if self._process is None:
             return
         try:
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):
+                await self._process.wait()
         except TimeoutError:
             log.warning("it did not end in time and is killed", process=self.name)
         await self.kill()

@@ -151,7 +151,8 @@ class Keeper:
                 await self._admit(admission, entry, kind)
             if not entries:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._appended.wait(), FOLLOW_SECONDS)
+                    async with asyncio.timeout(FOLLOW_SECONDS):
+                        await self._appended.wait()
                 self._appended.clear()
 
     async def _catch_up(self, admission: Admission) -> None:
@@ -208,7 +209,8 @@ class Keeper:
         while not opened.is_set():
             self._refuse_in_trouble()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(opened.wait(), FOLLOW_SECONDS)
+                async with asyncio.timeout(FOLLOW_SECONDS):
+                    await opened.wait()
 
     def _refuse_in_trouble(self) -> None:
         if self._troubles:

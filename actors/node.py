@@ -84,7 +84,8 @@ class Node:
         await self._host.create_router()
         async with RouterClient(self._paths.router_door, role="supervisor") as client:
             try:
-                await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
+                async with asyncio.timeout(ROUTER_SECONDS):
+                    await client.connected.wait()
                 self._start_children()
                 await self._watch(client, stop)
             except Exception as error:
@@ -172,7 +173,8 @@ class Node:
                 log.error("the router hangs; it is killed")
                 kill(client.router_pid)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(client.lost.wait(), PING_SECONDS)
+                async with asyncio.timeout(PING_SECONDS):
+                    await client.lost.wait()
 
     async def _ask_health(self, client: RouterClient) -> bool:
         """Ask the router how it is; return whether it answered. Gives up when it is lost."""
@@ -186,7 +188,8 @@ class Node:
         while True:
             await self._host.create_router()
             try:
-                await asyncio.wait_for(client.connected.wait(), ROUTER_SECONDS)
+                async with asyncio.timeout(ROUTER_SECONDS):
+                    await client.connected.wait()
                 return
             except TimeoutError:
                 log.error("a new router did not open its door; another is started")

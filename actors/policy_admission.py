@@ -210,7 +210,8 @@ class PolicyAdmission:
         taken = []
         door = self._paths.serving_door(data_type, slot)
         async with RouterClient(door, role="keeper") as client:
-            await asyncio.wait_for(client.connected.wait(), PROBE_SECONDS)
+            async with asyncio.timeout(PROBE_SECONDS):
+                await client.connected.wait()
             for _ in range(PROBES):
                 start = loop.time()
                 await client.score_columns(batch, timeout=PROBE_SECONDS, probe=True)

@@ -76,7 +76,8 @@ class SharedChecks:
             lambda store: store.find(model.data_type, model.version, model.sha256)
         )
         try:
-            found = await asyncio.wait_for(asyncio.wrap_future(asked), TAKE_SECONDS)
+            async with asyncio.timeout(TAKE_SECONDS):
+                found = await asyncio.wrap_future(asked)
         except (JournalError, TimeoutError):  # the former is in the log
             self._not_before = time.monotonic() + REST_SECONDS
             return None

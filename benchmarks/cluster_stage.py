@@ -117,7 +117,8 @@ async def stage(plan: Plan) -> AsyncIterator[Stage]:
                 for name, node in nodes.items()
             }
             for client in clients.values():
-                await asyncio.wait_for(client.connected.wait(), START_SECONDS)
+                async with asyncio.timeout(START_SECONDS):
+                    await client.connected.wait()
             found = Stage(nodes, clients)
             for data_type in plan.data_types:
                 await found.publish(data_type)

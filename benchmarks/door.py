@@ -136,7 +136,8 @@ async def door_callers(config_path: Path) -> AsyncIterator[tuple[Call, Call, int
     config = load_config(config_path, {})
     record = WineRecord(**FEATURES, dataType="wine").SerializeToString()
     async with RouterClient(NodePaths(config, "a").router_door, role="benchmark") as client:
-        await asyncio.wait_for(client.connected.wait(), 60)
+        async with asyncio.timeout(60):
+            await client.connected.wait()
         staged = await client.ask("stage", timeout=60, **prepare_model(config_path))
         if not staged["staged"]:
             raise RuntimeError(f"the model could not be staged: {staged}")

@@ -96,7 +96,8 @@ async def stage(delays: dict[str, dict[str, float]]) -> AsyncIterator[Stage]:
         config.write_text(yaml.safe_dump(document))
         with LocalNode(config, log=Path(folder) / "node.log") as node:
             async with RouterClient(node.paths.router_door, role="benchmark") as client:
-                await asyncio.wait_for(client.connected.wait(), 60)
+                async with asyncio.timeout(60):
+                    await client.connected.wait()
                 found = Stage(node, client)
                 for name in SLOTS:
                     await found.publish(name)

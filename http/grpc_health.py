@@ -45,7 +45,8 @@ class GrpcHealth(HealthServicer):
                 yield HealthCheckResponse(status=status)
             told = status
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._ending.wait()
 
     async def _status(self, service: str) -> int:
         if service not in self._services:

@@ -117,7 +117,8 @@ class ModelIntake:
             except (RequestFailed, OSError) as error:
                 log.warning("a model waits", origin=_origin(message), why=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), backoff)
+                async with asyncio.timeout(backoff):
+                    await stop.wait()
             backoff = min(2 * backoff, LAST_BACKOFF)
         return False
 

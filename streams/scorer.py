@@ -112,7 +112,8 @@ class Scorer:
     async def _attempt(self, records: list[Record]) -> Scored:
         if not self._client.connected.is_set():
             try:
-                await asyncio.wait_for(self._client.connected.wait(), ROUTER_SECONDS)
+                async with asyncio.timeout(ROUTER_SECONDS):
+                    await self._client.connected.wait()
             except TimeoutError:
                 raise Unavailable("the router is not there") from None
         values = [record.value or b"" for record in records]

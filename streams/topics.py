@@ -80,7 +80,8 @@ class TopicWatch:
                 log.info("the topics are there", topics=found)
                 return topics
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await stop.wait()
         return None
 
     async def run(self) -> None:

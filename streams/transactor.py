@@ -81,7 +81,8 @@ class Transactor:
                 self._producer.abort_transaction(CLOSE_SECONDS)
 
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._run(abort), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._run(abort)
 
     async def _aborted(self, why: Exception) -> Aborted:
         """Abort, and return what is to be raised then. Raises DeliveryFailed."""
@@ -105,7 +106,8 @@ class Transactor:
 
     async def _call(self, function: Any, *arguments: Any) -> Any:
         try:
-            return await asyncio.wait_for(self._run(function, *arguments), HANG_SECONDS)
+            async with asyncio.timeout(HANG_SECONDS):
+                return await self._run(function, *arguments)
         except TimeoutError as error:
             raise DeliveryFailed("a transaction hangs in the Kafka client") from error
 

@@ -157,7 +157,8 @@ async def test_a_child_that_dies_while_it_is_followed_has_done_everything(world:
     assert child.pid is not None
     done = asyncio.create_task(child.done(Step.COMMIT))
     os.kill(child.pid, signal.SIGKILL)
-    await asyncio.wait_for(done, 10)
+    async with asyncio.timeout(10):
+        await done
     await child.stop(5)
 
 

@@ -82,7 +82,8 @@ async def test_a_task_that_is_late_is_cancelled() -> None:
             ended.set()
 
     await shut_down([Phase(Step.LEAVE, 0.01, [late])])
-    await asyncio.wait_for(ended.wait(), 5)
+    async with asyncio.timeout(5):
+        await ended.wait()
 
 
 async def test_a_task_that_fails_is_logged_and_holds_up_nothing(diary: Diary) -> None:
@@ -103,7 +104,8 @@ async def test_one_who_hastens_ends_the_phase_and_no_other_begins(diary: Diary) 
 
     phases = [Phase(Step.FINISH, 60, [slow]), Phase(Step.COMMIT, 60, [diary.task("commit")])]
     ending = asyncio.create_task(shut_down(phases))
-    await asyncio.wait_for(begun.wait(), 5)
+    async with asyncio.timeout(5):
+        await begun.wait()
     ending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await ending
@@ -135,10 +137,12 @@ async def test_a_phase_is_done_when_the_process_says_so_and_those_before_it_are_
     theirs = Progress(os.dup(ours.fileno))
     waiting = [asyncio.create_task(ours.done(step)) for step in EARLY]
     theirs.done(Step.STOP_TAKING)
-    await asyncio.wait_for(asyncio.gather(*waiting[:2]), 5)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting[:2])
     assert not waiting[2].done()
     theirs.done(Step.COMMIT)
-    await asyncio.wait_for(waiting[2], 5)
+    async with asyncio.timeout(5):
+        await waiting[2]
     ours.close()
 
 
@@ -147,7 +151,8 @@ async def test_a_process_is_told_that_its_node_begins_to_end() -> None:
     theirs = Progress(os.dup(ours.fileno))
     theirs.follow(told.set)
     ours.begin(Step.READINESS)
-    await asyncio.wait_for(told.wait(), 5)
+    async with asyncio.timeout(5):
+        await told.wait()
     ours.close()
 
 

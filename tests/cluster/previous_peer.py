@@ -110,7 +110,8 @@ class PreviousPeer:
             forwarded=True,
         )
         self._link.send(envelope, struct.pack("<I", len(record)) + record)
-        return await asyncio.wait_for(self._replies[number], SECONDS)
+        async with asyncio.timeout(SECONDS):
+            return await self._replies[number]
 
     # --- our link to node a
 

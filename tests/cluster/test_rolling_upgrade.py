@@ -100,7 +100,8 @@ async def until(node: LocalNode, state: str) -> None:
 
 async def test_the_previous_version_is_spoken_with_who_speaks_no_newer_one(node: LocalNode) -> None:
     async with PreviousPeer(node.config, {"cider": 3}) as peer:
-        found = await asyncio.wait_for(peer.met, SECONDS)
+        async with asyncio.timeout(SECONDS):
+            found = await peer.met
         await until(node, "up")
         about = await asyncio.to_thread(member, node)
     assert (found.node, found.protocol) == ("a", PREVIOUS)
@@ -119,7 +120,8 @@ async def test_a_batch_is_scored_by_the_node_of_the_previous_version_that_owns_i
 
 async def test_a_batch_of_a_node_of_the_previous_version_is_scored_here(node: LocalNode) -> None:
     async with PreviousPeer(node.config, {"cider": 3}) as peer:
-        await asyncio.wait_for(peer.met, SECONDS)
+        async with asyncio.timeout(SECONDS):
+            await peer.met
         envelope, payload = await peer.score("wine", WINE.SerializeToString())
     assert envelope.kind == Envelope.SCORED
     scored = ScoredBatch.FromString(payload)
@@ -152,7 +154,8 @@ async def test_a_node_that_speaks_neither_version_is_refused_and_all_are_named(
     ours, theirs = f"{OLDEST_PEER_PROTOCOL} to {PEER_PROTOCOL}", PEER_PROTOCOL + 1
     async with PreviousPeer(node.config, {}, protocol=theirs) as peer:
         with pytest.raises(Refused) as refused:
-            await asyncio.wait_for(peer.met, SECONDS)
+            async with asyncio.timeout(SECONDS):
+                await peer.met
         why = f"node a speaks version {ours} of the protocol, node b version {theirs}"
         logged = f"it refuses us: {why}: upgrade the older one"
         await asyncio.to_thread(wait_until, lambda: logged in log(node), "node a has told why")

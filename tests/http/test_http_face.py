@@ -104,7 +104,8 @@ async def test_requests_wait_for_a_new_router(
     call: Any, wine: Any, serving: Any, shared_node: LocalNode
 ) -> None:
     async with RouterClient(shared_node.paths.router_door, role="test") as router:
-        await asyncio.wait_for(router.connected.wait(), 10)
+        async with asyncio.timeout(10):
+            await router.connected.wait()
         pid = router.router_pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -74,7 +74,8 @@ async def test_what_an_older_model_scored_is_scored_again_when_a_newer_one_is_wr
     scorer.position = 9
     scorer.answers[0].set()  # the first by the new one
     while len(sink.written) < 2:
-        await asyncio.wait_for(sink.something.wait(), 5)
+        async with asyncio.timeout(5):
+            await sink.something.wait()
         sink.something.clear()
     running.cancel()
     assert sink.written == [(0, 9), (1, 9)]

@@ -94,7 +94,8 @@ async def scorer_at(door: Door, folder: Path, **more: Any) -> AsyncIterator[Scor
     """Connect a scorer to a door."""
     path = folder / "door.sock"
     async with door.open_at(path), RouterClient(path, role="test") as client:
-        await asyncio.wait_for(client.connected.wait(), 5)
+        async with asyncio.timeout(5):
+            await client.connected.wait()
         yield scorer_of(client, **more)
 
 
@@ -195,4 +196,5 @@ async def test_records_wait_for_a_router_that_is_not_there(tmp_path: Path) -> No
         scoring = asyncio.create_task(outcomes(scorer, records(1)))
         await asyncio.sleep(0)
         async with door.open_at(tmp_path / "door.sock"):
-            assert await asyncio.wait_for(scoring, 10) == [1]
+            async with asyncio.timeout(10):
+                assert await scoring == [1]

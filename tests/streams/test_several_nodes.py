@@ -128,7 +128,7 @@ def test_one_that_was_frozen_for_longer_than_its_session_does_no_harm_when_it_wa
         seconds = group.wait_shared("b")
         group.wait_done(flow)
         os.kill(group.a.process.pid, signal.SIGCONT)
-        wait_until(lambda: group.a.process.poll() == 1, "it noticed", 5)
+        wait_until(lambda: group.a.process.poll() == 1, "it noticed")
         group.wait_shared("a", "b")
         group.wait_done(flow)
     assert group.a.says("this process did not run for")
