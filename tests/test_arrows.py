@@ -96,11 +96,12 @@ def test_a_library_is_imported_only_by_its_owner(library: str) -> None:
 
 
 def test_configuration_and_errors_import_no_other_module() -> None:
-    for module in ("config", "errors"):
-        names = imports(ROOT / "src" / "repertory" / f"{module}.py")
-        assert {name for name in names if name.startswith("repertory.")} <= {
-            "repertory.errors.ConfigError"
-        }
+    own = {"repertory.errors"} | {
+        f"repertory.config.{module.stem}" for module in modules("src/repertory/config")
+    }
+    for module in (*modules("src/repertory/config"), ROOT / "src" / "repertory" / "errors.py"):
+        ours = {name for name in imports(module) if name.startswith("repertory.")}
+        assert {name.rpartition(".")[0] for name in ours} <= own, module
 
 
 def test_the_client_imports_nothing_of_ours_but_errors() -> None:
