@@ -46,6 +46,13 @@ class Access:
         self._limit = RateLimit(http.rate_limit, http.rate_burst) if http.rate_limit else None
         self._needed: dict[web.AbstractRoute, tuple[Needed, bool]] = {}
 
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """By what somebody can be let in: `token`, `certificate`; nothing where everybody is."""
+        self._refresh()
+        tokens, certificates = self._tokens.in_force, bool(self._certificates)
+        return ("token",) * tokens + ("certificate",) * certificates
+
     def protect(self, route: web.AbstractRoute, role: Needed, *, of_all: bool) -> None:
         """Have a route need a role; with `of_all` for all data types."""
         self._needed[route] = (role, of_all)

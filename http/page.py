@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,12 @@ class _File(NamedTuple):
 
 
 class Page:
-    """Serves the files in `http/page`, which are read once."""
+    """Serves the files in a folder, that of the page or another, which are read once."""
 
-    def __init__(self) -> None:
-        paths = [path for path in FOLDER.rglob("*") if path.is_file()]
-        self._files = {path.relative_to(FOLDER).as_posix(): _read(path) for path in paths}
+    def __init__(self, folder: Path = FOLDER, headers: Mapping[str, str] = HEADERS) -> None:
+        self._headers = headers
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        self._files = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
 
     def or_else(self, index: Handler) -> Handler:
         """Return what answers at `/`: the page for a browser, `index` for all others."""
@@ -50,12 +52,16 @@ class Page:
         """Answer with a file of the page; 404 when there is none of that name."""
         return self._reply(request, request.match_info["file"])
 
+    async def index(self, request: web.Request) -> web.Response:
+        """Answer with the page itself."""
+        return self._reply(request, INDEX)
+
     def _reply(self, request: web.Request, name: str) -> web.Response:
         found = self._files.get(name)
         if found is None:
             raise web.HTTPNotFound
         known = {each.value for each in request.if_none_match or ()}
-        response = web.Response(headers=HEADERS)
+        response = web.Response(headers=self._headers)
         response.etag = found.etag
         if known & {found.etag, "*"}:
             response.set_status(304)
