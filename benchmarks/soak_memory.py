@@ -108,10 +108,13 @@ class Watch:
         return sum(each.pss for each in self._taken[-1][1].values()) / MEBIBYTE
 
     def courses(self, warm_seconds: float) -> list[Course]:
-        """Return how each process went that was there all the time, the others, and all together."""
-        began = self._taken[0][0] + warm_seconds
-        taken = [each for each in self._taken if each[0] >= began]
-        times = [when for when, _ in taken]
+        """Return how each process went that was there all the time, the others, and all together.
+
+        Sizes begin after a third of the time to get warm, growth is that after all of it.
+        """
+        began = self._taken[0][0]
+        taken = [each for each in self._taken if each[0] >= began + warm_seconds / 3]
+        times = [when for when, _ in taken if when >= began + warm_seconds]
         lasting = set.intersection(*(set(found) for _, found in taken))
         rows: dict[str, list[Sample]] = defaultdict(list)
         for _, found in taken:
@@ -137,7 +140,7 @@ def _course(name: str, times: Sequence[float], samples: Sequence[Sample]) -> Cou
     return Course(
         name,
         (begin, half, end),
-        growth(times, [each.anonymous / MEBIBYTE for each in samples]),
+        growth(times, [each.anonymous / MEBIBYTE for each in samples[-len(times) :]]),
         (int(np.median([e.files for e in first])), int(np.median([e.files for e in last]))),
         (int(np.median([e.threads for e in first])), int(np.median([e.threads for e in last]))),
     )
