@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from repertory.errors import InvalidRequest
 
 BYTES = "BYTES"
+# As many as a NumPy array may have. The product of more could take minutes.
+MOST_DIMENSIONS = 64
 # Datatypes of the Open Inference Protocol; the elements of BYTES are Python bytes.
 DATATYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
     {
@@ -63,6 +65,8 @@ def dtype_of(datatype: str, name: str) -> np.dtype[Any]:
 
 def shaped(name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Return flat values in a shape. Raises InvalidRequest when they do not fill it."""
+    if len(shape) > MOST_DIMENSIONS:
+        raise InvalidRequest(f"input {name!r} has more than {MOST_DIMENSIONS} dimensions")
     if any(size < 0 for size in shape):
         raise InvalidRequest(f"input {name!r} has the shape {list(shape)}: a size is below 0")
     if values.size != prod(shape):

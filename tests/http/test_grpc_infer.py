@@ -147,6 +147,7 @@ async def test_a_reply_says_which_model_version_it_is_of(infer: Any, serving: An
         ({"inputs": []}, StatusCode.INVALID_ARGUMENT, "inputs is empty"),
         ({"inputs": [typed(1, shape=[2, 11])]}, StatusCode.INVALID_ARGUMENT, "needs 22"),
         ({"inputs": [typed(1, shape=[-1, 11])]}, StatusCode.INVALID_ARGUMENT, "below 0"),
+        ({"inputs": [typed(1, shape=[2**62] * 9999)]}, StatusCode.INVALID_ARGUMENT, "dimensions"),
         ({"inputs": [typed(1, datatype="FP33")]}, StatusCode.INVALID_ARGUMENT, "FP33"),
         ({"inputs": [typed(1, datatype="FP64")]}, StatusCode.INVALID_ARGUMENT, "fp64_contents"),
         ({"raw_input_contents": [b"1234"]}, StatusCode.INVALID_ARGUMENT, "all inputs raw"),
