@@ -197,5 +197,6 @@ def _describe(entry: Entry, limits: Models) -> ModelVersion:
         model_type=ModelDescriptor.ModelType.Name(descriptor.modeltype) if known else "UNKNOWN",
         sha256=digest,
         published_ms=entry.published_ms,
+        origin=entry.origin,
         signature=descriptor.signature,
     )

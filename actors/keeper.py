@@ -398,6 +398,8 @@ class Keeper:
             "description": model.description,
             "modelType": model.model_type,
             "signedBy": self._trust.signed_by(model),
+            "publishedBy": _publisher(model.origin),
+            "origin": model.origin,
             "published": model.published_ms,
             "servingSince": model.serving_since_ms,
             "retired": model.retired_ms,
@@ -431,6 +433,12 @@ def open_journal(process: NodeProcess) -> Journal:
 
 def _origin(data: dict[str, Any]) -> str:
     return data.get("origin") or f"door/{uuid.uuid4()}"
+
+
+def _publisher(origin: str | None) -> str | None:
+    """Return whose token or certificate an origin names; None when it names none."""
+    _, _, who = (origin or "").partition(" ")
+    return who or None
 
 
 def _outcome(model: ModelVersion) -> dict[str, Any]:

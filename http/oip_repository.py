@@ -4,7 +4,6 @@ Source: Triton's protocol/extension_model_repository.md.
 """
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from repertory.http.replies import json_reply
 from repertory.http.scoring import read_body
 from repertory.http.spool import Spool, SpoolFile
 from repertory.http.upload import Question, read_json
+from repertory.http.visitor import new_origin
 
 READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
 # In the words of the protocol; what is said to serve, but does not on any node, is on its way.
@@ -106,7 +106,7 @@ class Repository:
                 f"{data_type!r} has several models on stage ({', '.join(sorted(others))}): unload"
                 f" {data_type!r} to retire them all, or change its policy"
             )
-        origin = f"http/{uuid.uuid4()}"
+        origin = new_origin()
         return await ask(
             self._router, "retire", timeout=PUBLISH_SECONDS, data_type=data_type, origin=origin
         )

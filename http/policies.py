@@ -1,7 +1,6 @@
 """`/policies/{dataType}`: what decides whose answer each record gets, set, shown and rolled back."""
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from repertory.errors import DeadlineExceeded, InvalidRequest, NotFound
 from repertory.http.asking import ask
 from repertory.http.publishing import REJECTED, flag, version_of
 from repertory.http.replies import json_reply
+from repertory.http.visitor import new_origin
 
 # Models may have to be compiled again, opened and measured, and others are admitted before.
 POLICY_SECONDS = 90.0
@@ -73,7 +73,7 @@ class Policies:
             subject,
             timeout=POLICY_SECONDS,
             data_type=request.match_info["dataType"],
-            origin=f"http/{uuid.uuid4()}",
+            origin=new_origin(),
             **data,
         )
         try:

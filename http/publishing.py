@@ -1,7 +1,6 @@
 """`POST /models`, roll back and retire: a model comes or goes, and the reply says what became of it."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from repertory.http.asking import ask
 from repertory.http.replies import error_reply, json_reply
 from repertory.http.spool import Spool
 from repertory.http.upload import Question, read_upload
+from repertory.http.visitor import new_origin
 
 # A check may take models.check_seconds, others may be checked before it, and loading adds to it.
 PUBLISH_SECONDS = 90.0
@@ -73,12 +73,12 @@ class Publishing:
             "retire",
             timeout=PUBLISH_SECONDS,
             data_type=request.match_info["dataType"],
-            origin=f"http/{uuid.uuid4()}",
+            origin=new_origin(),
         )
         return await _reply(asyncio.ensure_future(asking), created=200)
 
     async def _hand_over(self, spool: Spool, question: Question, *, wait: bool) -> dict[str, Any]:
-        origin = f"http/{uuid.uuid4()}"
+        origin = new_origin()
         whole = {**_NOTHING, **question, "origin": origin, "wait": wait}
         try:
             return await ask(self._router, "publish", timeout=PUBLISH_SECONDS, **whole)

@@ -16,6 +16,7 @@ class Entry:
     `rollback_to` (the version of an earlier entry of `data_type`, to be served again), `retires`
     (from here on no model of `data_type` is on stage, until a later entry puts one there) and
     `policy` (a serialised Policy, not yet checked; its position is the policy's version) is set.
+    `origin` is whence it came: what was said when it was appended, or else its place on a topic.
     """
 
     position: int
@@ -25,6 +26,7 @@ class Entry:
     rollback_to: int | None = None
     retires: bool = False
     policy: bytes | None = None
+    origin: str | None = None
 
 
 class Journal(Protocol):

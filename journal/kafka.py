@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -95,29 +96,29 @@ class KafkaJournal:
         journal all the same.
         """
         headers = {_DATA_TYPE: data_type} | ({_ORIGIN: origin} if origin is not None else {})
-        position, published_ms = self._produce(data_type, descriptor, headers)
-        return Entry(position, data_type, published_ms, descriptor=descriptor)
+        appended = self._produce(data_type, descriptor, headers)
+        return self._appended(appended, data_type, origin, descriptor=descriptor)
 
     def roll_back(self, data_type: str, version: int) -> Entry:
         """Append a roll back; see `Journal` and `append`."""
         check_rollback(self, data_type, version)
         value = ModelDescriptor(dataType=data_type).SerializeToString()
         headers = {_DATA_TYPE: data_type, _ROLLBACK: str(version)}
-        position, published_ms = self._produce(data_type, value, headers)
-        return Entry(position, data_type, published_ms, rollback_to=version)
+        appended = self._produce(data_type, value, headers)
+        return self._appended(appended, data_type, rollback_to=version)
 
     def retire(self, data_type: str, *, origin: str | None = None) -> Entry:
         """Append a tombstone; see `Journal` and `append`."""
         headers = {_DATA_TYPE: data_type} | ({_ORIGIN: origin} if origin is not None else {})
-        position, published_ms = self._produce(data_type, None, headers)
-        return Entry(position, data_type, published_ms, retires=True)
+        appended = self._produce(data_type, None, headers)
+        return self._appended(appended, data_type, origin, retires=True)
 
     def set_policy(self, data_type: str, policy: bytes, *, origin: str | None = None) -> Entry:
         """Append a policy; see `Journal` and `append`."""
         headers = {_DATA_TYPE: data_type, MESSAGE_TYPE: POLICY}
         headers |= {_ORIGIN: origin} if origin is not None else {}
-        position, published_ms = self._produce(data_type, policy, headers)
-        return Entry(position, data_type, published_ms, policy=policy)
+        appended = self._produce(data_type, policy, headers)
+        return self._appended(appended, data_type, origin, policy=policy)
 
     def read(self, after: int, *, limit: int = 100, timeout: float = 0.0) -> Sequence[Entry]:
         """Return entries over `after`; see `Journal`.
@@ -190,6 +191,14 @@ class KafkaJournal:
             raise self._not_appended(failure, size)
         return offset_of(message) + 1, _published_ms(message)
 
+    def _appended(
+        self, appended: tuple[int, int], data_type: str, origin: str | None = None, **what: Any
+    ) -> Entry:
+        """Return what `_produce` appended, as it will be read."""
+        position, published_ms = appended
+        origin = origin or _place(self._topic, position)
+        return Entry(position, data_type, published_ms, origin=origin, **what)
+
     def _new_producer(self) -> Producer:
         return Producer(
             self._properties
@@ -228,14 +237,21 @@ def _entry(message: Message) -> Entry:
     kind: type[ModelDescriptor | Policy] = Policy if is_policy else ModelDescriptor
     data_type = _data_type(headers, _described(kind, value or b""), message.key())
     position, published_ms = offset_of(message) + 1, _published_ms(message)
+    said = (headers.get(_ORIGIN) or b"").decode(errors="replace")
+    origin = said or _place(message.topic() or "", position)
+    entry = Entry(position, data_type, published_ms, origin=origin)
     if is_policy:
-        return Entry(position, data_type, published_ms, policy=value or b"")
+        return replace(entry, policy=value or b"")
     if value is None:
-        return Entry(position, data_type, published_ms, retires=True)
+        return replace(entry, retires=True)
     rollback = headers.get(_ROLLBACK) or b""
     if _VERSION.fullmatch(rollback):
-        return Entry(position, data_type, published_ms, rollback_to=int(rollback))
-    return Entry(position, data_type, published_ms, descriptor=value)
+        return replace(entry, rollback_to=int(rollback))
+    return replace(entry, descriptor=value)
+
+
+def _place(topic: str, position: int) -> str:
+    return f"{topic}/0/{position - 1}"
 
 
 def _headers(message: Message) -> dict[str, bytes | None]:

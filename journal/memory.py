@@ -57,7 +57,7 @@ class MemoryJournal:
             if origin is None:
                 return self._add(data_type, **what)
             if origin not in self._origins:
-                self._origins[origin] = self._add(data_type, **what)
+                self._origins[origin] = self._add(data_type, origin=origin, **what)
             return self._origins[origin]
 
     def _add(self, data_type: str, **what: Any) -> Entry:

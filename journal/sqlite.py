@@ -41,7 +41,7 @@ _SCHEMA = Schema(
 )
 _NONE = 0
 _LAST = 2**63 - 1  # SQLite's largest integer
-_COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, is_policy, sha256"
+_COLUMNS = "position, data_type, published_ms, descriptor, rollback_to, is_policy, sha256, origin"
 
 
 class SqliteJournal:
@@ -129,7 +129,9 @@ class SqliteJournal:
                 (data_type, now, origin, rollback_to, is_policy, digest, descriptor),
             )
             position = int(cursor.lastrowid or 0)
-        return _told(Entry(position, data_type, now, descriptor, rollback_to), is_policy)
+        return _told(
+            Entry(position, data_type, now, descriptor, rollback_to, origin=origin), is_policy
+        )
 
     def _read(self, after: int, limit: int) -> list[Entry]:
         entries: list[Entry] = []
@@ -149,8 +151,9 @@ class SqliteJournal:
         )
 
     def _entry(self, row: tuple[object, ...]) -> Entry:
-        *fields, is_policy, digest = row
-        entry = _told(Entry(*fields), is_policy)  # type: ignore[arg-type]
+        *fields, is_policy, digest, origin = row
+        told = replace(Entry(*fields), origin=origin)  # type: ignore[arg-type]
+        entry = _told(told, is_policy)
         content = entry.descriptor if entry.policy is None else entry.policy
         if content is not None and hashlib.sha256(content).digest() != digest:
             what = "descriptor" if entry.policy is None else "policy"

@@ -190,6 +190,13 @@ def test_a_policy_of_an_origin_is_appended_once(request: pytest.FixtureRequest, 
     assert list(journal.read(0)) == [first, model]
 
 
+def test_whence_an_entry_came_is_read_with_it(open_journal: Open, read_all: ReadAll) -> None:
+    journal, origin = open_journal(), "http/17 token ab12 (Zoë)"
+    journal.append("wine", b"model", origin=origin)
+    journal.retire("wine", origin=f"{origin} again")
+    assert [entry.origin for entry in read_all(journal)] == [origin, f"{origin} again"]
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_equal_models_without_origin_are_each_appended(
     request: pytest.FixtureRequest, kind: str
