@@ -92,6 +92,8 @@ class Http(Section):
     """Port to listen on."""
     grpc_port: Port | None = None
     """Port to listen on for gRPC, such as 5501; no gRPC if not set."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes of this face, which share its ports."""
     deadline_ms: int = Field(default=10_000, ge=1)
     """How long a request may wait for its score."""
     drain_ms: int = Field(default=0, ge=0, le=60_000)

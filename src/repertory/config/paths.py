@@ -37,6 +37,11 @@ class NodePaths:
         """The socket on which the router listens."""
         return self.run / "router.sock"
 
+    @property
+    def face_figures(self) -> Path:
+        """The folder in which several processes of the HTTP face count together."""
+        return self.run / "http-figures"
+
     def serving_door(self, data_type: str, slot: str = "") -> Path:
         """The socket on which the serving actor of a data type's slot listens."""
         return self._socket("serving", f"{data_type}+{slot}" if slot else data_type)
