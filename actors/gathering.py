@@ -14,6 +14,8 @@ import structlog
 from repertory.actors.desk import Desk
 from repertory.actors.frames import Frame
 from repertory.actors.merged_answers import Part, merge
+from repertory.actors.merged_details import merged_details
+from repertory.actors.sketches import wants_sketches
 from repertory.actors.target import Job
 from repertory.errors import FailureCode
 from repertory.journal.clock import epoch_ms
@@ -126,7 +128,10 @@ class Gatherings:
     def _merge(self, job: Job, parts: list[Part]) -> None:
         subject = job.frame.envelope.subject
         try:
-            merged = orjson.dumps(merge(subject, parts))
+            answer = merge(subject, parts)
+            if subject == "state" and wants_sketches(job.frame.payload):
+                answer |= merged_details(parts)
+            merged = orjson.dumps(answer)
         except (KeyError, TypeError, ValueError) as error:  # of a node of another version
             log.exception("answers of several nodes cannot be merged", subject=subject)
             nodes = ", ".join(part.node for part in parts)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # What actors answer to routers only, so that routers can merge it.
-_FOR_ROUTERS = frozenset({"sketches", "position", "pid"})
+_FOR_ROUTERS = frozenset({"sketches", "position", "pid", "recent"})
 
 
 @dataclass(frozen=True, slots=True)

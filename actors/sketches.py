@@ -50,6 +50,18 @@ def unpack(packed: Iterable[Packed]) -> DDSketch:
     return whole
 
 
+def gained(now: Packed, before: Packed | None) -> dict[str, Any]:
+    """Return what a packed sketch counts that the same one did not count before; all, if None."""
+    if before is None:
+        return dict(now)
+    gain: dict[str, Any] = {"zeros": now["zeros"] - before["zeros"]}
+    for name in ("positive", "negative"):
+        counts = dict(before[name])
+        bins = [(number, count - counts.get(number, 0)) for number, count in now[name]]
+        gain[name] = [(number, count) for number, count in bins if count]
+    return gain
+
+
 def wants_sketches(question: bytes) -> bool:
     """Return whether a question, as JSON, wants an answer that can be merged with others."""
     return bool(question) and bool(orjson.loads(question).get("sketches"))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from repertory.actors.delay import Delay
 from repertory.actors.messages import ClearStage, Shard, StageModel
+from repertory.actors.recent import Recent
 from repertory.actors.statistics import Statistics
 from repertory.errors import NoModel
 from repertory.models.model import Model, Outcomes
@@ -41,6 +42,7 @@ class Stage:
         self.current: OnStage | None = None
         self.cleared: ClearStage | None = None  # why nothing is on stage
         self.swaps = 0
+        self._recent = Recent()
 
     @property
     def position(self) -> int:
@@ -89,11 +91,13 @@ class Stage:
         if self._delay is not None:
             self._delay.sleep()
         # What a record that could not be decoded scored as a row of NaN means nothing.
-        failures = {**outcomes.failures, **undecodable}
+        outcomes = replace(outcomes, failures={**outcomes.failures, **undecodable})
         end = time.perf_counter_ns()
         if counts:
-            self.current.statistics.count(len(records), len(failures), (end - start) / 1e6)
-        replies = _cut(self.current.update, replace(outcomes, failures=failures), map(len, batches))
+            milliseconds = (end - start) / 1e6
+            self.current.statistics.count(len(records), len(outcomes.failures), milliseconds)
+            self._recent.note(self.current.update, outcomes, milliseconds)
+        replies = _cut(self.current.update, outcomes, map(len, batches))
         for reply in replies:
             reply.decode_us, reply.score_us = (decoded - start) // 1000, (end - decoded) // 1000
         return replies
@@ -122,9 +126,13 @@ class Stage:
         return {**model, **self.current.statistics.as_json()}
 
     def merging_json(self) -> dict[str, Any]:
-        """Return what is needed beside it to merge it with other replicas'."""
+        """Return what is told to routers beside it: what merging needs, and what was answered last."""
         sketches = {"times": self.current.statistics.sketch()} if self.current else None
-        return {"sketches": sketches, "position": self.position}
+        return {
+            "sketches": sketches,
+            "position": self.position,
+            "recent": self._recent.as_json(),
+        }
 
     def retired_json(self) -> dict[str, Any] | None:
         """Return since when nothing is to serve, and by which position; None when that is not so."""

@@ -16,6 +16,7 @@ from repertory.errors import Overloaded, RequestFailed, Unavailable
 from repertory.http.asking import ask
 from repertory.http.cluster import described
 from repertory.http.in_hand import InHand
+from repertory.http.latencies import Latencies
 from repertory.http.signature import Signature
 from repertory.http.states import state_of
 
@@ -48,6 +49,7 @@ class Live:
         self._fields = {
             name: _fields(Signature.of(each)) for name, each in sorted(config.data_types.items())
         }
+        self._latencies = {name: Latencies() for name in self._fields}
         self._limit = asyncio.Semaphore(AT_A_TIME)
         self._listeners = 0
         self._looking: asyncio.Task[None] | None = None
@@ -58,7 +60,8 @@ class Live:
         """Tell what is seen now, and each change, until the client leaves or the face drains.
 
         `look` is all there is to see; after it, and each time that nothing else is to be seen,
-        `time` says when that was so, or `trouble` that the router does not answer.
+        `time` says when that was so, and the latencies of the last seconds, or `trouble` that the
+        router does not answer.
         Raises Overloaded when too many listen, Unavailable when the face ends.
         """
         if self._in_hand.draining:
@@ -85,6 +88,7 @@ class Live:
             if not self._listeners:
                 self._looking.cancel()
                 self._looking, self._beat, self._seen = None, None, b""
+                self._latencies = {name: Latencies() for name in self._fields}
 
     async def _send(self, response: web.StreamResponse) -> None:
         """Send until the client is gone, or does not read; a slow one is told the last look only."""
@@ -120,7 +124,8 @@ class Live:
             return _message("trouble", {"at": at, "error": f"a defect in Repertory: {error!r}"})
         if (look := _message("look", seen)) != self._seen:  # who was told it knows it by identity
             self._seen = look
-        return _message("time", {"at": at})
+        latencies = {name: each.as_json() for name, each in self._latencies.items()}
+        return _message("time", {"at": at, "latencies": latencies})
 
     async def _look(self) -> dict[str, Any]:
         cluster = await ask(self._router, "cluster", timeout=PATIENCE_SECONDS)
@@ -134,9 +139,13 @@ class Live:
     async def _state(self, data_type: str) -> dict[str, Any]:
         try:
             async with self._limit:
-                state = await state_of(self._router, data_type, timeout=PATIENCE_SECONDS)
+                state = await state_of(
+                    self._router, data_type, timeout=PATIENCE_SECONDS, details=True
+                )
         except RequestFailed as error:
             return {"error": str(error)}
+        now = asyncio.get_running_loop().time()
+        self._latencies[data_type].note(state.pop("sketches", {}), now)
         return _timeless(state)
 
 

@@ -8,6 +8,8 @@ from repertory.actors.client import RouterClient
 from repertory.errors import RequestFailed, Unavailable
 from repertory.http.asking import QUESTION_SECONDS, ask
 
+MOST_RECENT = 10
+
 
 async def state_of(
     router: RouterClient,
@@ -15,14 +17,18 @@ async def state_of(
     *,
     timeout: float = QUESTION_SECONDS,
     local: bool = False,
+    details: bool = False,
 ) -> dict[str, Any]:
     """Return what `/state` answers, of all nodes or, `local`, of this one. Raises a RequestFailed.
+
+    With `details`, `sketches` (by node) and `recent` are there, too, see `merged_details`.
 
     With a policy, `slots` has the state of each slot and shadow, or `error`; and all that is said
     of the best-ranked one that has a model stands beside, as it does without a policy. `asOf` and
     `stale` are of the policy and all slots together.
     """
     asked: dict[str, Any] = {"data_type": data_type, **({"local": True} if local else {})}
+    asked |= {"sketches": True} if details else {}
     state = await ask(router, "state", timeout=timeout, **asked)
     if "policy" not in state:
         return state
@@ -34,8 +40,9 @@ async def state_of(
         *(_slot_state(router, {**asked, "slot": name}, timeout=timeout) for name in names)
     )
     slots = dict(zip(names, found, strict=True))
-    told = {**state, **_best(slots, policy["ranking"]), "policy": policy, "slots": slots}
-    return told | _freshness([state, *slots.values()])
+    told = {**state, **_best(slots, policy["ranking"]), "policy": policy}
+    told |= _details(state, slots) if details else {}
+    return told | {"slots": slots} | _freshness([state, *slots.values()])
 
 
 async def _slot_state(
@@ -45,6 +52,16 @@ async def _slot_state(
         return await ask(router, "state", timeout=timeout, **asked)
     except RequestFailed as error:
         return {"error": str(error)}
+
+
+def _details(state: dict[str, Any], slots: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the policy's sketches, and what its slots answered last; take theirs from them."""
+    recent: list[dict[str, Any]] = []
+    for name, slot in slots.items():
+        recent += [{**each, "slot": name} for each in slot.pop("recent", ())]
+        slot.pop("sketches", None)
+    recent.sort(key=lambda each: each["at"], reverse=True)
+    return {"sketches": state.get("sketches", {}), "recent": recent[:MOST_RECENT]}
 
 
 def _best(slots: dict[str, dict[str, Any]], ranking: Sequence[str]) -> dict[str, Any]:
