@@ -1,45 +1,33 @@
 """Who gets in: tokens and certificates, looked at before a request reaches its endpoint."""
 
-import base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from repertory.actors.tls import certified_names
 from repertory.config import ClusterConfig, NodePaths
-from repertory.errors import ConfigError, Overloaded, Unauthenticated
+from repertory.errors import Overloaded, Unauthenticated, Unavailable
 from repertory.http.audit import Audit
+from repertory.http.credentials import NO_TOKEN, Credentials, Identity
 from repertory.http.limits import RateLimit
-from repertory.http.tokens import TokenBook, TokenFile
-from repertory.http.visitor import ADMIN, ALL, OPEN, PUBLISH, READ, Grant, Needed, Visitor, visiting
+from repertory.http.proxies import HEADER, client_address
+from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, Needed, Visitor, visiting
 
 # Of one address: enough for a person who errs, too few to fill the audit log.
 REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 1.0, 20
 _HARMLESS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 
-log = structlog.get_logger(__name__)
-
 
 class Access:
-    """Lets requests in, or raises Unauthenticated, Forbidden or Overloaded.
-
-    Everybody is let in on loopback as long as there is no file of tokens, and nobody has a role by
-    certificate. What `exposure_fault` says is looked at before.
-    """
+    """Lets requests in, or raises Unauthenticated, Forbidden or Overloaded."""
 
     def __init__(self, config: ClusterConfig, paths: NodePaths) -> None:
         """Read the tokens. Raises ConfigError."""
-        tls, http = config.http.tls, config.http
-        clients = tls.clients if tls else {}
-        self._certificates = {
-            name: Grant(frozenset({each.role}), frozenset(each.data_types) or None)
-            for name, each in clients.items()
-        }
-        self._tokens = TokenBook(TokenFile(paths.tokens))
+        http = config.http
+        self._credentials = Credentials(config, paths)
+        self._trusted = http.trusted_proxies
         self._audit = Audit(paths.audit)
         self._refusals = RateLimit(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
         self._told = RateLimit(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
@@ -49,9 +37,7 @@ class Access:
     @property
     def ways(self) -> tuple[str, ...]:
         """By what somebody can be let in: `token`, `certificate`; nothing where everybody is."""
-        self._refresh()
-        tokens, certificates = self._tokens.in_force, bool(self._certificates)
-        return ("token",) * tokens + ("certificate",) * certificates
+        return self._credentials.ways
 
     def protect(self, route: web.AbstractRoute, role: Needed, *, of_all: bool) -> None:
         """Have a route need a role; with `of_all` for all data types."""
@@ -69,10 +55,10 @@ class Access:
         header = request.headers.get(hdrs.AUTHORIZATION)
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        visitor = self.visitor(
+        visitor = await self.visitor(
             header,
-            certificate=certificate,
-            address=request.remote or "",
+            names=certified_names(certificate) if certificate else frozenset(),
+            address=self.address(request.remote or "", request.headers.getall(HEADER, ())),
             what=f"{request.method} {request.path}",
         )
         visitor.demand(role)
@@ -87,80 +73,60 @@ class Access:
             except web.HTTPException as error:  # what is too large, or too slow
                 if role == PUBLISH:
                     visitor.note("change", "refused", reason=error.text or error.reason)
+                elif isinstance(error, web.HTTPRequestEntityTooLarge):
+                    visitor.tell_refused(error.text or error.reason)
                 raise
 
-    def visitor(
-        self,
-        header: str | None,
-        *,
-        certificate: Mapping[str, Any] | None,
-        address: str,
-        what: str,
+    def address(self, peer: str, forwarded: Sequence[str]) -> str:
+        """Return where a request is from, by its connection and what trusted proxies say."""
+        return client_address(peer, forwarded, self._trusted) if self._trusted else peer
+
+    async def visitor(
+        self, header: str | None, *, names: frozenset[str], address: str, what: str
     ) -> Visitor:
-        """Return who shows this `Authorization` and this certificate.
+        """Return who shows this `Authorization`, and a certificate of these names.
 
-        Raises Unauthenticated, and says so in the audit log; Overloaded when it is too often.
+        Raises Unauthenticated, and says so in the audit log; Overloaded when it is too often;
+        Unavailable when an issuer's keys are needed and not known.
         """
-        self._refresh()
-        name, why = "anonymous", ""
-        grant: Grant | None = None
-        if not self._tokens.in_force and not self._certificates:
-            grant, key = ALL, address
-        elif header is not None:
-            name, grant, why = self._by_token(header)
-            key = name
-        else:
-            names = sorted(certified_names(certificate) & set(self._certificates))
-            why = "no token"
-            if names:
-                name, grant = f"certificate {names[0]}", self._certificates[names[0]]
-            key = name
-        if grant is None:
-            raise self._refusal(name, why, address=address, what=what)
-        if self._limit is not None and not self._limit.take(key):
-            raise Overloaded(f"{name} sends more requests than it may (http.rate_limit)")
-        return Visitor(name, key, address, what, grant, self._audit, self._told)
-
-    def _refresh(self) -> None:
         try:
-            self._tokens.refresh()
-        except ConfigError as error:
-            log.error("the tokens cannot be read; those that were known count", why=str(error))
+            found = await self._credentials.identify(header, names)
+        except Unavailable as error:
+            self.tell_refused(address, what, str(error))
+            raise
+        if found.grant is None:
+            raise self._refusal(found, address=address, what=what)
+        key = address if found.who == "anonymous" else found.who
+        if self._limit is not None and not self._limit.take(key):
+            raise Overloaded(f"{found.who} sends more requests than it may (http.rate_limit)")
 
-    def _by_token(self, header: str) -> tuple[str, Grant | None, str]:
-        secret = token_in(header)
-        found = None if secret is None else self._tokens.find(secret)
-        if secret is None:
-            return "anonymous", None, "Authorization is neither Bearer nor Basic"
-        if found is None:
-            return "anonymous", None, "unknown token"
-        name = f"token {found.id}" + (f" ({found.name})" if found.name else "")
-        if found.expired:
-            return name, None, "expired token"
-        return name, Grant(frozenset(found.roles), frozenset(found.data_types) or None), ""
+        async def stands() -> bool:
+            return (await self._credentials.identify(header, names))[:2] == found[:2]
 
-    def _refusal(self, who: str, why: str, *, address: str, what: str) -> Exception:
+        return Visitor(found.who, key, address, what, found.grant, self._audit, self._told, stands)
+
+    def tell_refused(self, address: str, what: str, why: str) -> None:
+        """Say in the audit log that something was refused before it was known who sent it."""
+        if self._told.take(address):
+            self._note(Identity("anonymous", None, why), address=address, what=what)
+
+    def _refusal(self, found: Identity, *, address: str, what: str) -> Exception:
         if not self._refusals.take(address):
             return Overloaded("too many requests without a valid token")
-        self._audit.note(
-            "access", "refused", who=who, **{"from": address}, request=what, reason=why
-        )
+        self._note(found, address=address, what=what)
         mend = "send Authorization: Bearer TOKEN; `repertory token create` makes one"
-        return Unauthenticated(f"{why}: {mend}")
+        fault = "" if found.fault == NO_TOKEN else found.fault
+        return Unauthenticated(f"{found.fault}: {mend}", fault=fault)
 
-
-def token_in(header: str) -> str | None:
-    """Return the token in an `Authorization`: as such, or as a password, as browsers send it."""
-    scheme, _, credentials = header.strip().partition(" ")
-    if scheme.lower() == "bearer":
-        return credentials.strip()
-    if scheme.lower() != "basic":
-        return None
-    try:
-        pair = base64.b64decode(credentials, validate=True).decode()
-    except ValueError:  # what it is made of, or what it stands for, is no such text
-        return None
-    return pair.partition(":")[2]
+    def _note(self, found: Identity, *, address: str, what: str) -> None:
+        self._audit.note(
+            "access",
+            "refused",
+            who=found.who,
+            **{"from": address},
+            request=what,
+            reason=found.fault,
+        )
 
 
 def _by_itself(header: str | None, certificate: object) -> bool:

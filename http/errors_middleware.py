@@ -36,7 +36,7 @@ STATUSES: dict[type[RequestFailed], int] = {
 }
 
 # A browser asks its user for a name, whichever, and a password: the token.
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="repertory", Basic realm="repertory"'}
+_BEARER, _BASIC = 'Bearer realm="repertory"', 'Basic realm="repertory"'
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +63,14 @@ def failure_reply(error: RequestFailed) -> web.Response:
     """Return the reply that says what failed."""
     headers = RETRY_AFTER if isinstance(error, Overloaded | Unavailable) else None
     if isinstance(error, Unauthenticated):
-        headers = _CHALLENGE
+        headers = _challenge(error.fault)
     return error_reply(STATUSES.get(type(error), 500), str(error), headers=headers)
+
+
+def _challenge(fault: str) -> dict[str, str]:
+    """Return how to say who one is, and what is wrong with the token that was shown (RFC 6750, 3)."""
+    wrong = f', error="invalid_token", error_description="{fault}"' if fault else ""
+    return {"WWW-Authenticate": f"{_BEARER}{wrong}, {_BASIC}"}
 
 
 def _broken_body(error: web.RequestPayloadError | HttpProcessingError) -> web.Response:

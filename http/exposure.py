@@ -1,9 +1,11 @@
 """What a face must have before it listens beyond loopback."""
 
 import socket
+from importlib.util import find_spec
 from ipaddress import ip_address
+from pathlib import Path
 
-from repertory.config import ClusterConfig, NodePaths
+from repertory.config import ClusterConfig, NodePaths, Oidc
 from repertory.http.tokens import TokenFile
 
 
@@ -14,7 +16,11 @@ def exposure_fault(config: ClusterConfig, node: str, paths: NodePaths) -> str | 
     """
     http = config.http
     tokens = TokenFile(paths.tokens).read()
-    if not http.enabled or is_loopback(http.host):
+    if not http.enabled:
+        return None
+    if http.oidc is not None and (fault := oidc_fault(http.oidc)) is not None:
+        return fault
+    if is_loopback(http.host):
         return None
     key = f"nodes.{node}.http_host" if config.nodes[node].http_host else "http.host"
     where = f"{key}: {http.host} is not loopback"
@@ -24,12 +30,23 @@ def exposure_fault(config: ClusterConfig, node: str, paths: NodePaths) -> str | 
             " set http.tls.certificate and http.tls.key (`repertory certs` makes some for"
             " development), or http.insecure: true where a proxy or the network encrypts"
         )
-    if not any(not each.expired for each in tokens) and not (http.tls and http.tls.clients):
+    clients = http.tls is not None and bool(http.tls.clients)
+    if http.oidc is None and not clients and all(each.expired for each in tokens):
         return (
             f"{where}, and whoever reaches it could publish models: {paths.tokens}"
             " (http.tokens_file) has no token that is valid; make one with `repertory token create"
-            " --role admin`, or set http.tls.client_ca and http.tls.clients for mutual TLS"
+            " --role admin`, or set http.tls.client_ca and http.tls.clients for mutual TLS, or"
+            " http.oidc for tokens of an OpenID provider"
         )
+    return None
+
+
+def oidc_fault(oidc: Oidc) -> str | None:
+    """Return why tokens of an OpenID provider cannot be checked; None when its keys will do."""
+    if find_spec("jwt") is None:
+        return "http.oidc is set, and PyJWT is not installed: pip install 'repertory[oidc]'"
+    if oidc.jwks is not None and "://" not in oidc.jwks and not Path(oidc.jwks).is_file():
+        return f"http.oidc.jwks: there is no file {oidc.jwks}"
     return None
 
 

@@ -74,9 +74,9 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
         """Have a call, which is a task of its own, be its visitor's, or end it."""
         header = dict(context.invocation_metadata() or ()).get("authorization")
         try:
-            visitor = self._access.visitor(
+            visitor = await self._access.visitor(
                 None if header is None else str(header),
-                certificate=None,
+                names=frozenset(),
                 address=_address(context.peer()),
                 what=f"gRPC {method}",
             )

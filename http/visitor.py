@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,7 +34,9 @@ class Grant:
 
     def has(self, role: Needed) -> bool:
         """Return whether it is enough for an endpoint."""
-        return role in (OPEN, READ) or role in self.roles or ADMIN in self.roles
+        if role == READ:
+            return bool(self.roles)
+        return role == OPEN or role in self.roles or ADMIN in self.roles
 
     def covers(self, data_type: str | None) -> bool:
         """Return whether it is for a data type; None stands for all."""
@@ -55,25 +57,30 @@ class Visitor:
     grant: Grant
     audit: Audit
     told: RateLimit  # how often refusals are told of
+    stands: Callable[[], Awaitable[bool]]  # whether this one may still do the same
 
     def demand(self, role: Needed) -> None:
         """Raise Forbidden, and say so in the audit log, unless this one has the role."""
         if not self.grant.has(role):
-            mine = ", ".join(sorted(self.grant.roles))
+            mine = ", ".join(sorted(self.grant.roles)) or "none"
             self.refuse(f"this needs the role {role}; {self.who} has {mine}")
 
     def demand_data_type(self, data_type: str | None) -> None:
         """Raise Forbidden unless this one may be told of a data type; None: of all of them."""
         if not self.grant.covers(data_type):
-            mine = ", ".join(sorted(self.grant.data_types or ()))
+            mine = ", ".join(sorted(self.grant.data_types or ())) or "none"
             wanted = "all data types" if data_type is None else f"data type {data_type!r}"
             self.refuse(f"this needs a role for {wanted}; {self.who} has one for {mine}")
 
     def refuse(self, why: str) -> None:
         """Raise Forbidden, and say so in the audit log."""
+        self.tell_refused(why)
+        raise Forbidden(why)
+
+    def tell_refused(self, why: str) -> None:
+        """Say in the audit log that something was refused, unless that was said too often."""
         if self.told.take(self.key):
             self.note("access", "refused", reason=why)
-        raise Forbidden(why)
 
     def note(self, action: str, outcome: str, **about: Any) -> None:
         """Say in the audit log what became of what this one wanted."""

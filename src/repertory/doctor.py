@@ -1,5 +1,6 @@
 """`repertory doctor`: what an installation has, what it lacks, and how to mend it."""
 
+import asyncio
 import fcntl
 import importlib
 import os
@@ -9,7 +10,14 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from repertory.config import SOCKET_PATH_BYTES, ClusterConfig, NodePaths, load_config, split_feature
+from repertory.config import (
+    SOCKET_PATH_BYTES,
+    ClusterConfig,
+    NodePaths,
+    Oidc,
+    load_config,
+    split_feature,
+)
 from repertory.doctor_cluster import examine_cluster
 from repertory.doctor_snapshots import examine_snapshots
 from repertory.errors import ConfigError
@@ -157,9 +165,23 @@ def _exposure(config: ClusterConfig, node: str, paths: NodePaths) -> Iterator[Fi
         return
     if fault is not None:
         yield Finding("failed", what, fault, "docs/security.md says who may do what over HTTP")
-    elif paths.tokens.exists() and paths.tokens.stat().st_mode & 0o077:
+        return
+    if config.http.enabled and config.http.oidc is not None:
+        yield _issuer(config.http.oidc)
+    if paths.tokens.exists() and paths.tokens.stat().st_mode & 0o077:
         found = f"others than its owner can read {paths.tokens}"
         yield Finding("warning", what, found, f"chmod 600 {paths.tokens}")
+
+
+def _issuer(oidc: Oidc) -> Finding:
+    from repertory.http.jwks import KeySet  # an extra
+
+    try:
+        count = asyncio.run(KeySet(oidc).load())
+    except ConfigError as error:
+        mend = "whoever shows a token of this issuer gets no answer until its keys are there"
+        return Finding("failed", "http.oidc", str(error), mend)
+    return Finding("ok", "http.oidc", f"{oidc.issuer}: {count} keys")
 
 
 def _port(key: str, host: str, port: int) -> Finding:

@@ -95,9 +95,13 @@ class InvalidRequest(RequestFailed):
 
 
 class Unauthenticated(RequestFailed):
-    """Who asks has not shown who that is."""
+    """Who asks has not shown who that is; `fault` is that of the token that was shown, if one was."""
 
     code = FailureCode.UNAUTHENTICATED
+
+    def __init__(self, message: str, *, fault: str = "") -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class Forbidden(RequestFailed):

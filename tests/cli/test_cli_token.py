@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.http.oidc_world import Provider
 
 from repertory.actors.local_node import LocalNode
 from repertory.config import NodePaths, load_config
+from repertory.doctor import examine
+from repertory.finding import Finding
+from repertory.http.exposure import exposure_fault
 from repertory.http.tokens import TokenFile
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +150,19 @@ def test_doctor_says_who_could_get_in(tmp_path: Path, repertory: Run) -> None:
     repertory("token", "create", "--config", config, "--role", "read")
     tokens_of(config).path.chmod(0o644)
     assert f"chmod 600 {tokens_of(config).path}" in repertory("doctor", "--config", config).out
+
+
+def test_off_loopback_an_openid_provider_is_a_credential_and_doctor_knows_its_keys(
+    tmp_path: Path, repertory: Run
+) -> None:
+    provider = Provider(tmp_path)
+    config = write(tmp_path, host="0.0.0.0", insecure=True, oidc=provider.config())
+    node = load_config(config).of_node("a")
+    assert exposure_fault(node, "a", NodePaths(node, "a")) is None
+    found = {each.what: each for each in examine(config)}
+    assert found["http.oidc"] == Finding("ok", "http.oidc", "https://login.example: 1 keys")
+    (tmp_path / "jwks.json").write_text("{}")
+    found = {each.what: each for each in examine(config)}
+    assert found["http.oidc"].level == "failed"
+    (tmp_path / "jwks.json").unlink()
+    assert "there is no file" in str(exposure_fault(node, "a", NodePaths(node, "a")))

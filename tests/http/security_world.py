@@ -53,6 +53,11 @@ class World:
             await self.client.start_server()
         return await self.client.request(method, path, headers=headers, **options)
 
+    async def close(self) -> None:
+        """End the client and the face."""
+        if self.client is not None:
+            await self.client.close()
+
     def audit(self) -> list[dict[str, Any]]:
         """Return what the audit log says."""
         text = self.paths.audit.read_text() if self.paths.audit.exists() else ""

@@ -7,7 +7,7 @@ in YAML, `REPERTORY_MODELS__ROOTS=[/models]`; anything else is taken as it is; n
 
 from repertory.config.cluster import ClusterConfig
 from repertory.config.data_types import DataType, Delivery, SlotDelay, ValueFormat
-from repertory.config.faces import Http, HttpTls, Kafka, Role
+from repertory.config.faces import Http, HttpTls, Kafka, Oidc, Role
 from repertory.config.nodes import Node, Tls
 from repertory.config.paths import NodePaths
 from repertory.config.reading import SECTIONS, load_config, parse_config
@@ -29,6 +29,7 @@ __all__ = [
     "Name",
     "Node",
     "NodePaths",
+    "Oidc",
     "Role",
     "SlotDelay",
     "Tls",

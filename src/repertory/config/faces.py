@@ -1,5 +1,6 @@
 """How records, models and questions come in."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -73,11 +74,56 @@ class HttpTls(Section):
     """Certificate of the authority that signs those of clients, PEM: mutual TLS."""
     clients: dict[str, Client] = {}
     """What clients may do, by a name in their certificates."""
+    grpc_clients: bool = False
+    """Whether `clients` counts over gRPC, too. Then everybody needs a certificate there, tokens or
+    not: gRPC cannot ask for one without demanding it."""
 
     @model_validator(mode="after")
     def _clients_have_an_authority(self) -> Self:
         if self.clients and self.client_ca is None:
             raise ValueError("clients are listed, but client_ca is not set")
+        if self.grpc_clients and self.client_ca is None:
+            raise ValueError("grpc_clients is set, but client_ca is not")
+        return self
+
+
+# Those whose key to verify is not one to sign with.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+
+
+class Oidc(Section):
+    """Tokens (JWT) of an OpenID provider."""
+
+    issuer: str = Field(min_length=1)
+    """Who makes the tokens: their claim `iss`, letter by letter."""
+    audience: str = Field(min_length=1)
+    """Whom they must be for: one of their claim `aud`."""
+    jwks: str | None = None
+    """The keys that sign them: a file or an https URL. If not set,
+    `ISSUER/.well-known/openid-configuration` says where they are."""
+    role_claim: str = Field(default="roles", min_length=1)
+    """The claim that tells roles, a list or words of a string; `a.b` is `b` in `a`, unless there is a
+    claim of this whole name."""
+    roles: dict[str, Role] = Field(min_length=1)
+    """What each value of that claim may do; others may do nothing."""
+    data_types_claim: str | None = None
+    """The claim that tells for which data types, in the same way; `*` is for all, and without it a
+    token is for none. If not set, tokens are for all."""
+    algorithms: tuple[Algorithm, ...] = Field(
+        default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1
+    )
+    """How they may be signed."""
+    leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """How far the issuer's clock may be off."""
+
+    @model_validator(mode="after")
+    def _keys_are_safe_on_the_way(self) -> Self:
+        source = self.issuer if self.jwks is None else self.jwks
+        if ("://" in source or self.jwks is None) and not source.startswith("https://"):
+            key = "issuer, which is to say where the keys are," if self.jwks is None else "jwks"
+            raise ValueError(f"{key} must begin with https://, not be {source!r}")
         return self
 
 
@@ -109,6 +155,10 @@ class Http(Section):
     tokens_file: Path | None = None
     """What `repertory token` writes; `DATA_DIR/tokens.json` if not set. Where there is such a file,
     nobody gets in without a token, or a certificate in `tls.clients`."""
+    oidc: Oidc | None = None
+    """Tokens of an OpenID provider, beside our own: `issuer`, `audience`, `roles` and more."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of proxies whose `X-Forwarded-For` says who the client is, for limits and logs."""
     rate_limit: float | None = Field(default=None, gt=0)
     """Requests a second that one client may send, to each process; no limit if not set."""
     rate_burst: int = Field(default=100, ge=1)
