@@ -18,6 +18,7 @@ from repertory.actors.door_actor import kill
 from repertory.actors.ending import Ending, ask_if_there
 from repertory.actors.lifeline import Lifeline
 from repertory.actors.phases import Step, shut_down
+from repertory.actors.workers import Workers
 from repertory.config import ClusterConfig, NodePaths
 from repertory.errors import ConfigError
 
@@ -28,6 +29,8 @@ CANCEL_SECONDS = 1.0
 HUNG_SECONDS = 15.0
 # Ctrl-C ends a single node within five seconds; several have a journal that takes its time.
 KEEPER_GRACE, KEEPER_GRACE_OF_SEVERAL = 1.0, 2.5
+# What faces are run as; they tell how far they are with their end.
+HTTP, STREAMS = "repertory.http.face", "repertory.streams.face"
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +112,9 @@ class Node:
     async def _watch(self, client: RouterClient, stop: asyncio.Event) -> None:
         """Watch the router, and who leads the convention, until `stop` is set."""
         watchers = [asyncio.create_task(self._watch_router(client))]
+        if self._has_workers:
+            workers = Workers(self._config, self._paths, start=self._start_worker)
+            watchers.append(asyncio.create_task(workers.run()))
         if self._host.convention is not None:
             watchers.append(asyncio.create_task(self._host.convention.follow(client)))
         stopping = asyncio.create_task(stop.wait())
@@ -127,19 +133,28 @@ class Node:
 
     def _start_children(self) -> None:
         modules = {"keeper": "repertory.actors.keeper"}
-        if self._config.http.enabled:
-            modules["http"] = "repertory.http.face"
+        if self._config.http.enabled and not self._has_workers:
+            modules["http"] = HTTP
         if self._config.kafka.bootstrap_servers:
-            modules["streams"] = "repertory.streams.face"
+            modules["streams"] = STREAMS
             if self._embedded_broker:
                 self._start_broker(self._config.kafka.bootstrap_servers)
         for name, module in modules.items():
             self._start_child(name, module)
 
-    def _start_child(self, name: str, module: str) -> None:
-        arguments = ("--config", str(self._config_path), "--node", self._node)
+    @property
+    def _has_workers(self) -> bool:
+        """Whether there are several processes of the HTTP face."""
+        return self._config.http.enabled and self._config.http.workers > 1
+
+    def _start_worker(self, name: str, arguments: list[str]) -> None:
+        self._start_child(name, HTTP, *arguments)
+
+    def _start_child(self, name: str, module: str, *more: str) -> None:
+        arguments = ("--config", str(self._config_path), "--node", self._node, *more)
+        followed = module in (HTTP, STREAMS)
         self._children[name] = Child(
-            name, module, *arguments, logs=self._paths.logs, followed=name in ("http", "streams")
+            name, module, *arguments, logs=self._paths.logs, followed=followed
         )
         self._children[name].start()
 

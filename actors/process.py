@@ -23,6 +23,8 @@ class NodeProcess:
     node: str
     paths: NodePaths
     progress: Progress = field(default_factory=Progress)
+    worker: int | None = None
+    """Its number from 1 on, where several processes do the same."""
 
 
 def run_process(name: str, body: Callable[[NodeProcess, asyncio.Event], Awaitable[None]]) -> None:
@@ -34,14 +36,26 @@ def run_process(name: str, body: Callable[[NodeProcess, asyncio.Event], Awaitabl
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--node", required=True)
     parser.add_argument("--progress", type=int, metavar="DESCRIPTOR")
+    parser.add_argument("--worker", type=int, metavar="NUMBER")
+    parser.add_argument("--http-port", type=int)
+    parser.add_argument("--grpc-port", type=int)
     arguments = parser.parse_args()
     hold_lifeline()
-    config = load_config(arguments.config).of_node(arguments.node)
+    config = _with_ports(load_config(arguments.config).of_node(arguments.node), arguments)
     set_up_logging(config.log_level)
-    structlog.contextvars.bind_contextvars(process=name, node=arguments.node)
+    worker = arguments.worker
+    called = name if worker is None else f"{name}-{worker}"
+    structlog.contextvars.bind_contextvars(process=called, node=arguments.node)
     paths, progress = NodePaths(config, arguments.node), Progress(arguments.progress)
-    process = NodeProcess(config, arguments.node, paths, progress)
+    process = NodeProcess(config, arguments.node, paths, progress, worker)
     asyncio.run(_until_stopped(process, body))
+
+
+def _with_ports(config: ClusterConfig, arguments: argparse.Namespace) -> ClusterConfig:
+    """Return the configuration with the ports that were chosen for this process, if any."""
+    ports = {"port": arguments.http_port, "grpc_port": arguments.grpc_port}
+    given = {key: port for key, port in ports.items() if port is not None}
+    return config.model_copy(update={"http": config.http.model_copy(update=given)})
 
 
 async def _until_stopped(

@@ -25,11 +25,11 @@ class Reports:
     """The newest report and the newest metrics of each client, for as long as it is connected.
 
     A report may have `troubles`: sentences that say why its process cannot do its work just now.
-    Those of the roles in `obliged` have to report.
+    Those of the roles in `obliged` have to report; a role is there once for each of its processes.
     """
 
     def __init__(self, obliged: Collection[str] = ()) -> None:
-        self._obliged = obliged
+        self._obliged = Counter(obliged)
         self._reporters: dict[int, _Reporter] = {}
         self._seen: set[str] = set()
 
@@ -65,8 +65,8 @@ class Reports:
     def troubles(self, now: float) -> dict[str, list[str]]:
         """Return by role what keeps its processes from their work; empty when all is well."""
         found: dict[str, list[str]] = {}
-        for role in self._obliged:
-            if not any(each.role == role for each in self._reporters.values()):
+        for role, wanted in self._obliged.items():
+            if self._told(role) < wanted:
                 found[role] = [self._missing(role)]
         for each in self._reporters.values():
             for sentence in self._troubles_of(each, now):
@@ -77,13 +77,21 @@ class Reports:
 
     def _troubles_of(self, reporter: _Reporter, now: float) -> list[str]:
         if reporter.role in self._obliged:
-            if reporter.reported is None:
-                return [self._missing(reporter.role)]
+            if reporter.reported is None:  # of several, it is the number that counts
+                return [self._missing(reporter.role)] if self._obliged[reporter.role] == 1 else []
             if (age := now - reporter.reported) > STALE_SECONDS:
                 return [f"{_title(reporter.role)} has not reported for {age:.0f} s"]
         return [str(each) for each in reporter.report.get("troubles") or ()]
 
+    def _told(self, role: str) -> int:
+        """Return how many clients of a role have reported."""
+        them = (each for each in self._reporters.values() if each.role == role)
+        return sum(each.reported is not None for each in them)
+
     def _missing(self, role: str) -> str:
+        if (wanted := self._obliged[role]) > 1:
+            missing = wanted - self._told(role)
+            return f"{missing} of {wanted} processes of {_title(role)} have not reported yet"
         there = [each for each in self._reporters.values() if each.role == role]
         ended = role in self._seen and all(each.reported is None for each in there)
         again = "ended, and its successor " if ended else ""

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,7 @@ class RouterActor(DoorActor):
         self._config, self._node = message.config, message.node
         self._paths = NodePaths(message.config, message.node)
         set_up_logging(message.config.log_level)
-        reporting = {"streams"} if message.config.kafka.bootstrap_servers else ()
-        incarnation = uuid.uuid4().hex
+        incarnation, reporting = uuid.uuid4().hex, _reporting(message.config)
         self._core = RouterCore(message.config, message.node, incarnation, reporting=reporting)
         self._policies = PolicyStore(self._paths.policies, shared=message.config.snapshots.url)
         for policy in self._policies.load(message.config.data_types):
@@ -340,3 +340,11 @@ class RouterActor(DoorActor):
         if actor is not None and (address := actor.address) is not None:
             with contextlib.suppress(OSError):
                 self.send(address, message)
+
+
+def _reporting(config: ClusterConfig) -> Sequence[str]:
+    """Return the role of each process that has to report for the node to be ready."""
+    streams = ["streams"] if config.kafka.bootstrap_servers else []
+    # Who asks an HTTP face knows that it is there; of several, one may be missing.
+    several = config.http.enabled and config.http.workers > 1
+    return streams + ["http"] * config.http.workers if several else streams

@@ -1,6 +1,8 @@
 """The HTTP face: a process that listens, and asks its router."""
 
 import asyncio
+import contextlib
+import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from repertory.http.face_tls import key_pair, server_context
 from repertory.http.in_hand import InHand
 from repertory.http.listening import Listener
 from repertory.http.routes import CORE, Core, make_app
+from repertory.http.shared_figures import SharedFigures
 from repertory.http.spool import sweep
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 # For the last replies to leave, then once more for what is cancelled.
 LAST_SECONDS = 0.1
+# A router takes whoever has said nothing for five seconds for hung.
+REPORT_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -37,16 +42,17 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
     process.paths.create()
     tls = _allowed(process)
     sweep(process.paths.spool)
-    async with RouterClient(process.paths.router_door, role="http") as router:
-        in_hand = InHand()
-        app = make_app(process.config, process.paths, router, in_hand)
+    name = "" if process.worker is None else str(process.worker)
+    async with RouterClient(process.paths.router_door, role="http", name=name) as router:
+        in_hand, shared = InHand(), _shared_figures(process)
+        app = make_app(process.config, process.paths, router, in_hand, shared=shared)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_SECONDS)
         await runner.setup()
         grpc = None
         try:
             listener = await Listener.open(runner, process.config.http, tls=tls)
             grpc = await _grpc(process, router, app[CORE], in_hand)
-            reporting = asyncio.create_task(_report(router, listener))
+            reporting = asyncio.create_task(_report(process, router, listener))
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()
             in_hand.drain_from_now()
@@ -93,11 +99,22 @@ async def _grpc(
     return await GrpcServer.open(config, router, core=core, in_hand=in_hand, keys=keys)
 
 
-async def _report(router: RouterClient, listener: Listener) -> None:
+def _shared_figures(process: NodeProcess) -> SharedFigures | None:
+    if process.worker is None:
+        return None
+    return SharedFigures(process.paths.face_figures, process.worker)
+
+
+async def _report(process: NodeProcess, router: RouterClient, listener: Listener) -> None:
+    """Tell each router where this process listens; where there are several, that it still does."""
+    several = process.worker is not None
+    told = {"url": listener.url, "pid": os.getpid()} if several else {"url": listener.url}
     while True:
         await router.connected.wait()
-        router.tell("status", url=listener.url)
-        await router.lost.wait()  # the next one has to be told as well
+        router.tell("status", **told)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REPORT_SECONDS if several else None):
+                await router.lost.wait()  # the next one has to be told as well
 
 
 def main() -> None:

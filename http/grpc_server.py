@@ -88,7 +88,8 @@ def _options(http: Http) -> Sequence[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", http.max_body_mb * MEBIBYTE),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # or another node would get some of our calls
+        # Or another node would get some of our calls; the ports of several processes are reserved.
+        ("grpc.so_reuseport", int(http.workers > 1)),
         ("grpc.max_concurrent_streams", MOST_CALLS),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),

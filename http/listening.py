@@ -50,13 +50,21 @@ class Listener:
     async def open(
         cls, runner: web.AppRunner, http: Http, *, tls: ssl.SSLContext | None = None
     ) -> Self:
-        """Listen, with TLS if there is a context for it. Raises SystemExit when the port cannot be had."""
+        """Listen, with TLS if there is a context for it, together with others if there are workers.
+
+        Raises SystemExit when the port cannot be had.
+        """
         loop = asyncio.get_running_loop()
         assert runner.server is not None
         server = runner.server
         try:
             listener = await loop.create_server(
-                lambda: _connection(server), http.host, http.port, backlog=1024, ssl=tls
+                lambda: _connection(server),
+                http.host,
+                http.port,
+                backlog=1024,
+                ssl=tls,
+                reuse_port=http.workers > 1,
             )
         except OSError as error:
             log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)

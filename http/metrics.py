@@ -23,6 +23,7 @@ from repertory.http.asking import ask
 from repertory.http.cluster_metrics import ClusterMetrics
 from repertory.http.exposition import merged
 from repertory.http.node_metrics import NodeMetrics
+from repertory.http.shared_figures import SharedFigures
 from repertory.http.states import state_of
 
 # Scrapers give up after ten seconds; a late answer must not cost the other figures.
@@ -41,8 +42,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """Counts requests, and tells of them and of the node."""
 
-    def __init__(self, router: RouterClient) -> None:
+    def __init__(self, router: RouterClient, shared: SharedFigures | None = None) -> None:
         self._router = router
+        self._shared = shared
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
@@ -62,7 +64,9 @@ class Metrics:
             "repertory_http_requests_in_progress",
             "Requests that are being handled",
             registry=self._registry,
+            multiprocess_mode="livesum",
         )
+        self._in_progress.set(0)  # whatever the process before this one was at when it died
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -88,7 +92,8 @@ class Metrics:
         )
         node.register(metrics)
         node.register(cluster)
-        own = [generate_latest(registry).decode() for registry in (self._registry, node)]
+        face = self._registry if self._shared is None else self._shared.registry()
+        own = [generate_latest(registry).decode() for registry in (face, node)]
         body = merged([*own, *others]).encode()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -25,6 +25,7 @@ from repertory.http.publishing import Publishing
 from repertory.http.queries import Health, Queries
 from repertory.http.replies import json_reply
 from repertory.http.scoring import Scoring
+from repertory.http.shared_figures import SharedFigures
 from repertory.http.tfs import TensorFlowServing
 from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed
 
@@ -66,11 +67,19 @@ CORE = web.AppKey("core", Core)
 
 
 def make_app(
-    config: ClusterConfig, paths: NodePaths, router: RouterClient, in_hand: InHand
+    config: ClusterConfig,
+    paths: NodePaths,
+    router: RouterClient,
+    in_hand: InHand,
+    *,
+    shared: SharedFigures | None = None,
 ) -> web.Application:
-    """Return the application that serves all endpoints. Raises ConfigError."""
+    """Return the application that serves all endpoints. Raises ConfigError.
+
+    `shared` are the figures of all processes that do so on this node, if there are several.
+    """
     access = Access(config, paths)
-    health, metrics = Health(router, in_hand), Metrics(router)
+    health, metrics = Health(router, in_hand), Metrics(router, shared)
     publishing, dispatcher = Publishing(config, paths, router), Dispatcher(config, router)
     inference = Inference(config, router, dispatcher)
     open_inference = OpenInference(config, router, inference, publishing, health)

@@ -1,5 +1,6 @@
 """Files in which uploads wait for the keeper. None outlives its request."""
 
+import contextlib
 import time
 import uuid
 from pathlib import Path
@@ -84,5 +85,6 @@ def sweep(folder: Path) -> None:
     """Remove what uploads left behind whose process was killed."""
     before = time.time() - STALE_SECONDS
     for path in folder.glob(f"{_PREFIX}*"):
-        if path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its upload, or another process, was faster
+            if path.stat().st_mtime < before:
+                path.unlink()
