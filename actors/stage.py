@@ -17,7 +17,7 @@ from repertory.actors.messages import ClearStage, Shard, StageModel
 from repertory.actors.recent import Recent
 from repertory.actors.statistics import Statistics
 from repertory.errors import NoModel
-from repertory.models.model import Model, Outcomes
+from repertory.models.model import Model, Outcomes, Signature
 from repertory.models.records import RecordDecoder
 from repertory.protos.door_pb2 import ScoredBatch
 
@@ -115,6 +115,7 @@ class Stage:
             "version": update.version,
             "sha256": update.sha256,
             "since": self.current.since_ms,
+            **_answers(self.current.model.signature),
             **({"slot": self._shard.slot} if self._shard.slot else {}),
         }
 
@@ -148,6 +149,14 @@ class Stage:
             f"the model of {str(self._shard)!r} was retired at {moment:%Y-%m-%dT%H:%M:%SZ}"
             f" (journal position {self.cleared.position}); publish one, or roll back"
         )
+
+
+def _answers(signature: Signature) -> dict[str, Any]:
+    """Return what a model answers: of which task, and how many probabilities beside a label."""
+    about: dict[str, Any] = {"task": signature.task.value}
+    if signature.probabilities_output is not None:
+        about["probabilities"] = len(signature.classes)
+    return about
 
 
 def _cut(update: StageModel, outcomes: Outcomes, lengths: Iterable[int]) -> list[ScoredBatch]:

@@ -1,7 +1,7 @@
 """Scoring by tensors: what all standard protocols have in common."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,10 @@ from repertory.http.asking import ask
 from repertory.http.dispatch import Answered, Dispatcher
 from repertory.http.record_body import RecordBody
 from repertory.http.signature import Signature
-from repertory.http.tensors import BYTES, Tensor, TensorSpec, texts
+from repertory.http.tensors import BYTES, Tensor, texts
 from repertory.http.visitor import demand_data_type
 
 VALUE, LABEL, PROBABILITIES = "value", "label", "probabilities"
-# Both kinds of models, as long as none has said which it is.
-OUTPUTS = (TensorSpec(LABEL, BYTES, (-1,)), TensorSpec(VALUE, "FP64", (-1,)))
 
 # More than any version has, and few enough for int().
 _DIGITS = 18
@@ -56,8 +54,6 @@ class Inference:
         self._router = router
         self._dispatcher = dispatcher
         self.signatures = {name: Signature.of(each) for name, each in config.data_types.items()}
-        # By data type: what was answered last, and by whom.
-        self._said: dict[str, tuple[str, tuple[TensorSpec, ...]]] = {}
 
     async def target(self, name: str, version: str = "") -> Target:
         """Return what a name, of a data type or of a model that serves one, stands for.
@@ -108,16 +104,7 @@ class Inference:
         )
         model, outcomes = _wanted(scored, target)
         outputs, labels = _columns(outcomes)
-        self._said[target.data_type] = (model.sha256, tuple(map(_spec, outputs)))
         return Inferred(target.data_type, model, outputs, labels)
-
-    def outputs(self, data_type: str, digests: Collection[str]) -> tuple[TensorSpec, ...]:
-        """Return what is known of the outputs: those of the last answer of one of these models.
-
-        As long as none has answered here, those of both kinds of models.
-        """
-        digest, said = self._said.get(data_type, ("", OUTPUTS))
-        return said if digest in digests else OUTPUTS
 
 
 def _wanted(scored: Answered, target: Target) -> tuple[ModelRef, Sequence[Outcome]]:
@@ -145,10 +132,6 @@ def _by_record(scored: Answered) -> Iterator[Sequence[tuple[ModelRef | None, Out
     decisions, said = scored.choices.decisions, scored.choices.said
     for decision, outcome, others in zip(decisions, scored.outcomes, said, strict=True):
         yield [(decision.model, outcome), *((slot.model, each) for slot, each in others)]
-
-
-def _spec(tensor: Tensor) -> TensorSpec:
-    return TensorSpec(tensor.name, tensor.datatype, (-1, *tensor.values.shape[1:]))
 
 
 def _version(name: str, text: str) -> int | None:

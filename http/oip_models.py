@@ -11,6 +11,7 @@ from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
 from repertory.http.asking import ask
 from repertory.http.inference import Inference, Target
+from repertory.http.outputs import outputs_of
 from repertory.http.replies import RETRY_AFTER, json_reply
 from repertory.http.tensors import BYTES, TensorSpec
 
@@ -73,7 +74,7 @@ class Models:
             "versions": [str(number) for number in _versions(named)],
             "platform": PLATFORM,
             "inputs": [_metadata(each) for each in named.target.signature.inputs],
-            "outputs": [_metadata(each) for each in self._outputs(named)],
+            "outputs": [_metadata(each) for each in outputs_of(named.models)],
             "parameters": _parameters(named),
         }
 
@@ -101,13 +102,9 @@ class Models:
             "max_batch_size": self._max_batch[named.target.data_type],
             "version_policy": {"specific": {"versions": _versions(named)}},
             "input": [_configuration(each) for each in named.target.signature.inputs],
-            "output": [_configuration(each) for each in self._outputs(named)],
+            "output": [_configuration(each) for each in outputs_of(named.models)],
             "parameters": parameters,
         }
-
-    def _outputs(self, named: Named) -> tuple[TensorSpec, ...]:
-        digests = {each["sha256"] for each in named.models}
-        return self._inference.outputs(named.target.data_type, digests)
 
 
 def _versions(named: Named) -> list[int]:

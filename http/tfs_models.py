@@ -11,6 +11,7 @@ from repertory.actors.client import RouterClient
 from repertory.errors import InvalidRequest, NoModel, NotFound
 from repertory.http.asking import ask
 from repertory.http.inference import Inference
+from repertory.http.outputs import outputs_of
 from repertory.http.replies import json_reply
 from repertory.http.tensors import TensorSpec
 from repertory.http.tfs_names import Names, Path
@@ -74,11 +75,9 @@ class TfsModels:
         models = await self._names.on_stage(path.model, target)
         if not models:
             raise NoModel(f"no model serves {path.model!r} at present")
-        digests = [each["sha256"] for each in models]
-        outputs = self._inference.outputs(target.data_type, digests)
         signature = {
             "inputs": {each.name: _tensor_info(each) for each in target.signature.inputs},
-            "outputs": {each.name: _tensor_info(each) for each in outputs},
+            "outputs": {each.name: _tensor_info(each) for each in outputs_of(models)},
             "method_name": "tensorflow/serving/predict",
         }
         spec = {

@@ -14,6 +14,7 @@ from tests.conftest import ROOT, free_port
 from tests.foreign.environment import EnvironmentMissing, environment_python
 
 from repertory.actors.local_node import LocalNode
+from repertory.client import Client
 
 CLIENTS = Path(__file__).parent / "clients"
 CACHE = ROOT / ".cache" / "foreign"
@@ -69,3 +70,18 @@ def foreign_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode
         node.wait_until(ready=False)
         yield node
     node.wait_gone()
+
+
+@pytest.fixture(scope="session")
+def forest_node(foreign_node: LocalNode) -> LocalNode:
+    """The node, with the example's forest on stage: a classification with probabilities."""
+    content = ROOT / "examples" / "wine" / "models" / "02-random-forest.onnx"
+    with Client(foreign_node.url) as client:
+        client.publish("wine", content, name="forest")
+    return foreign_node
+
+
+@pytest.fixture(scope="session")
+def addresses(forest_node: LocalNode) -> tuple[str, str]:
+    """Where the node with the forest answers: the URL of HTTP, and the address of gRPC."""
+    return forest_node.url, f"127.0.0.1:{forest_node.config.http.grpc_port}"

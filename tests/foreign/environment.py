@@ -15,6 +15,8 @@ from pathlib import Path
 from repertory.errors import RepertoryError
 
 _SECONDS = 600
+# What little of a package a test imports is compiled when it is.
+_ALONE = ["--no-deps", "--no-compile"]
 
 
 class EnvironmentMissing(RepertoryError):
@@ -45,7 +47,7 @@ def environment_python(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.fits():
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, pins, python=python, options=[] if resolve else ["--no-deps"])
+            _make(folder, pins, python=python, options=[] if resolve else _ALONE)
             if beside:
                 _add_own_packages(made)
             stamp.set()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 async def test_models_that_serve_are_listed(call: Any, serving: Any) -> None:
     (model,) = (await call("GET", "/models")).body["models"]
-    keys = ["dataType", "name", "description", "modelType", "version", "sha256", "since"]
+    keys = ["dataType", "name", "description", "modelType", "version", "sha256", "since", "task"]
     assert list(model) == keys
     assert (model["dataType"], model["version"]) == ("wine", serving["version"])
 
