@@ -7,9 +7,9 @@ from urllib.parse import unquote
 import grpc
 
 from repertory.errors import RequestFailed
+from repertory.http import grpc_oip, grpc_tfs, grpc_tfs_models
 from repertory.http.access import Access
 from repertory.http.grpc_calls import STATUSES, Context
-from repertory.http.grpc_oip import SERVICE
 from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed, visit
 
 HEALTH, REFLECTION = "/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/"
@@ -20,9 +20,15 @@ _ROLES: dict[str, Needed] = {
     **dict.fromkeys(("ModelInfer", "ModelStreamInfer"), SCORE),
     **dict.fromkeys(("RepositoryModelLoad", "RepositoryModelUnload"), PUBLISH),
 }
-_ROLES = {f"/{SERVICE}/{name}": role for name, role in _ROLES.items()}
+_SCORING = ("Predict", "Classify", "Regress", "MultiInference")
+_ROLES = {
+    **{f"/{grpc_oip.SERVICE}/{name}": role for name, role in _ROLES.items()},
+    **{f"/{grpc_tfs.SERVICE}/{name}": SCORE for name in _SCORING},
+    f"/{grpc_tfs.SERVICE}/GetModelMetadata": READ,
+    f"/{grpc_tfs_models.SERVICE}/GetModelStatus": READ,
+}
 # Those that tell of all data types.
-_OF_ALL = frozenset({f"/{SERVICE}/RepositoryIndex"})
+_OF_ALL = frozenset({f"/{grpc_oip.SERVICE}/RepositoryIndex"})
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 

@@ -1,6 +1,6 @@
 """The face's gRPC server, beside the one of HTTP and with all that it has in common with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import grpc
@@ -12,12 +12,14 @@ from grpc_reflection.v1alpha.reflection import enable_server_reflection
 
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, Http
+from repertory.http import grpc_oip, grpc_tfs, grpc_tfs_models
 from repertory.http.face_tls import KeyPair
 from repertory.http.grpc_access import GrpcAccess
-from repertory.http.grpc_calls import Calls
+from repertory.http.grpc_calls import Calls, Method
 from repertory.http.grpc_health import GrpcHealth
 from repertory.http.grpc_models import ModelCalls
-from repertory.http.grpc_oip import SERVICE, OpenInferenceCalls
+from repertory.http.grpc_oip import OpenInferenceCalls
+from repertory.http.grpc_tfs import PredictionCalls
 from repertory.http.in_hand import InHand
 from repertory.http.routes import Core
 from repertory.protos.pool import private_pool
@@ -53,12 +55,11 @@ class GrpcServer:
     ) -> Self:
         """Listen, with TLS if there are keys for it. Raises SystemExit when the port cannot be had."""
         calls, http = Calls(in_hand), config.http
-        oip, models = OpenInferenceCalls(config, core), ModelCalls(config, router, core)
         server = grpc.aio.server(options=_options(http), interceptors=[GrpcAccess(core.access)])
-        methods = {**oip.methods(), **models.methods()}
-        server.add_generic_rpc_handlers((calls.service(SERVICE, methods),))
+        services = _services(config, router, core)
+        server.add_generic_rpc_handlers([calls.service(*each) for each in services.items()])
         _add_standard_services(
-            server, [SERVICE], GrpcHealth([SERVICE], core.health.is_ready, calls.ending)
+            server, [*services], GrpcHealth(services, core.health.is_ready, calls.ending)
         )
         host, wanted = http.host, http.grpc_port
         try:
@@ -82,6 +83,19 @@ class GrpcServer:
         """End what is left, such as calls that nothing is in hand of."""
         await self._calls.quiet()
         await self._server.stop(LAST_SECONDS)
+
+
+def _services(
+    config: ClusterConfig, router: RouterClient, core: Core
+) -> Mapping[str, Mapping[str, Method]]:
+    """Return the methods of each service."""
+    oip, models = OpenInferenceCalls(config, core), ModelCalls(config, router, core)
+    tfs = PredictionCalls(config, router, core)
+    return {
+        grpc_oip.SERVICE: {**oip.methods(), **models.methods()},
+        grpc_tfs.SERVICE: tfs.methods(),
+        grpc_tfs_models.SERVICE: tfs.models.methods(),
+    }
 
 
 def _options(http: Http) -> Sequence[tuple[str, int]]:

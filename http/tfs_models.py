@@ -1,4 +1,4 @@
-"""What TensorFlow Serving's REST API tells of models: their versions, what goes in and out."""
+"""What TensorFlow Serving's APIs tell of models: their versions, what goes in and out."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from repertory.http.asking import ask
 from repertory.http.inference import Inference
 from repertory.http.outputs import outputs_of
 from repertory.http.replies import json_reply
-from repertory.http.tensors import TensorSpec
+from repertory.http.tensors import BYTES, TensorSpec
 from repertory.http.tfs_names import Names, Path
 from repertory.http.tfs_request import SIGNATURE
 
@@ -32,13 +32,18 @@ STATES: Mapping[str, str] = MappingProxyType(
 DTYPES: Mapping[str, str] = MappingProxyType(
     {
         "BOOL": "DT_BOOL",
+        "INT8": "DT_INT8",
+        "INT16": "DT_INT16",
         "INT32": "DT_INT32",
         "INT64": "DT_INT64",
+        "UINT8": "DT_UINT8",
+        "UINT16": "DT_UINT16",
         "UINT32": "DT_UINT32",
         "UINT64": "DT_UINT64",
+        "FP16": "DT_HALF",
         "FP32": "DT_FLOAT",
         "FP64": "DT_DOUBLE",
-        "BYTES": "DT_STRING",
+        BYTES: "DT_STRING",
     }
 )
 
@@ -46,7 +51,7 @@ _Versions = Sequence[Mapping[str, Any]]
 
 
 class TfsModels:
-    """Answers `GET /v1/models/…`."""
+    """Answers `GET /v1/models/…`, and has the answers, as JSON has them, for gRPC."""
 
     def __init__(self, router: RouterClient, inference: Inference, names: Names) -> None:
         self._router = router
@@ -55,7 +60,14 @@ class TfsModels:
 
     async def status(self, request: web.Request) -> web.Response:
         """Answer in which state each version is that the path names, the newest first."""
-        path = Path.of(request)
+        return json_reply(await self.status_of(Path.of(request)))
+
+    async def metadata(self, request: web.Request) -> web.Response:
+        """Answer what the inputs and the outputs are. Raises NoModel when none is on stage."""
+        return json_reply(await self.metadata_of(Path.of(request)))
+
+    async def status_of(self, path: Path) -> dict[str, Any]:
+        """Return in which state each version is. Raises NotFound, InvalidRequest."""
         versions = await self._versions(path.model)
         if path.label:
             target = await self._names.target(path)
@@ -66,11 +78,10 @@ class TfsModels:
         if not versions:
             which = f"version {path.version}" if path.version else "any versions"
             raise NotFound(f"Could not find {which} of model {path.model}")
-        return json_reply({"model_version_status": [_status(each) for each in versions]})
+        return {"model_version_status": [_status(each) for each in versions]}
 
-    async def metadata(self, request: web.Request) -> web.Response:
-        """Answer what the inputs and the outputs are. Raises NoModel when none is on stage."""
-        path = Path.of(request)
+    async def metadata_of(self, path: Path) -> dict[str, Any]:
+        """Return what the inputs and the outputs are. Raises NoModel, NotFound, InvalidRequest."""
         target = await self._names.target(path)
         models = await self._names.on_stage(path.model, target)
         if not models:
@@ -86,7 +97,7 @@ class TfsModels:
             "version": str(models[0]["version"]),
         }
         definitions = {"signature_def": {SIGNATURE: signature}}
-        return json_reply({"model_spec": spec, "metadata": {"signature_def": definitions}})
+        return {"model_spec": spec, "metadata": {"signature_def": definitions}}
 
     async def _versions(self, model: str) -> _Versions:
         """Return the versions of a data type, or those that have a model's name, in any state."""

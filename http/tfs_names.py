@@ -1,4 +1,4 @@
-"""Whom the paths of TensorFlow Serving's REST API name: a model, and its version or its label."""
+"""Whom TensorFlow Serving's APIs name: a model, and its version or its label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ OnStage = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What a path names; at most one of `version` and `label` is not empty."""
+    """What a path, or a message, names; at most one of `version` and `label` is not empty."""
 
     model: str
     version: str

@@ -3,6 +3,7 @@
 Source: json_tensor.cc of tensorflow/serving; `results`, which its documentation calls `result`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -32,28 +33,35 @@ def predict_reply(inferred: Inferred, *, row: bool) -> web.Response:
 
 
 def classify_reply(inferred: Inferred) -> web.Response:
+    """Return what `classes` are. Raises InvalidRequest when the model gives numbers."""
+    return _reply(inferred, "results", classes(inferred))
+
+
+def regress_reply(inferred: Inferred) -> web.Response:
+    """Return a number for each record. Raises InvalidRequest when the model gives classes."""
+    return _reply(inferred, "results", numbers(inferred))
+
+
+def classes(inferred: Inferred) -> Sequence[Sequence[tuple[str, float]]]:
     """Return pairs of label and score for each record, in the order of the model's classes.
 
     Raises InvalidRequest when the model gives numbers.
     """
     columns = {each.name: _plain(each) for each in inferred.outputs}
     if LABEL not in columns:
-        raise InvalidRequest(f"{_which(inferred)} gives numbers, not classes: use :regress")
-    results: list[list[tuple[str, float]]]
-    if PROBABILITIES in columns:
-        rows = columns[PROBABILITIES]
-        results = [list(zip(inferred.labels, row, strict=True)) for row in rows]
-    else:
-        results = [[(label, _NO_SCORE)] for label in columns[LABEL]]
-    return _reply(inferred, "results", results)
+        raise InvalidRequest(f"{_which(inferred)} gives numbers, not classes: use regress")
+    if PROBABILITIES not in columns:
+        return [[(label, _NO_SCORE)] for label in columns[LABEL]]
+    return [list(zip(inferred.labels, row, strict=True)) for row in columns[PROBABILITIES]]
 
 
-def regress_reply(inferred: Inferred) -> web.Response:
+def numbers(inferred: Inferred) -> Sequence[float]:
     """Return a number for each record. Raises InvalidRequest when the model gives classes."""
     columns = {each.name: _plain(each) for each in inferred.outputs}
     if VALUE not in columns:
-        raise InvalidRequest(f"{_which(inferred)} gives classes, not numbers: use :classify")
-    return _reply(inferred, "results", columns[VALUE])
+        raise InvalidRequest(f"{_which(inferred)} gives classes, not numbers: use classify")
+    values: Sequence[float] = columns[VALUE]
+    return values
 
 
 def _plain(tensor: Tensor) -> list[Any]:

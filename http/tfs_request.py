@@ -55,6 +55,13 @@ def read_examples(body: bytes, signature: Signature) -> tuple[Tensor, ...]:
     context = document.get(CONTEXT, {})
     if not _is_object(context):
         raise InvalidRequest(f"{CONTEXT} must be an object of features, not {context!r:.60}")
+    return example_tensors(rows, context, signature)
+
+
+def example_tensors(
+    rows: Sequence[Any], context: Mapping[str, Any], signature: Signature
+) -> tuple[Tensor, ...]:
+    """Return the tensors of examples and of what all of them have. Raises InvalidRequest."""
     columns = _columns(rows, EXAMPLES)
     if doubled := sorted(columns.keys() & context.keys()):
         raise InvalidRequest(f"features are in {CONTEXT} and in {EXAMPLES}: {', '.join(doubled)}")

@@ -9,10 +9,12 @@ with tritonclient or TensorFlow Serving's stubs in it has `inference.ModelInferR
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -38,3 +40,10 @@ def messages_in_pool(name: str) -> Mapping[str, type[Message]]:
     """Return the message classes of such a file, by name. Raises KeyError."""
     messages = file_in_pool(name).message_types_by_name
     return {each: GetMessageClass(descriptor) for each, descriptor in messages.items()}
+
+
+def enums_in_pool(name: str) -> Mapping[str, Any]:
+    """Return the enums of such a file, and their values, by name. Raises KeyError."""
+    enums = file_in_pool(name).enum_types_by_name.values()
+    values = {each.name: each.number for enum in enums for each in enum.values}
+    return values | {each.name: EnumTypeWrapper(each) for each in enums}

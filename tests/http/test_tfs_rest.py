@@ -117,14 +117,14 @@ async def test_regress_takes_examples_and_a_context(call: Any, wine: Wine) -> No
 async def test_numbers_are_no_classes(call: Any, wine: Wine) -> None:
     reply = await call("POST", f"{MODEL}:classify", json={"examples": [wine(9)]})
     assert reply.status == 400
-    assert "gives numbers, not classes: use :regress" in reply.body["error"]
+    assert "gives numbers, not classes: use regress" in reply.body["error"]
 
 
 @pytest.mark.usefixtures("forest")
 async def test_classes_are_no_numbers(call: Any, wine: Wine) -> None:
     reply = await call("POST", f"{MODEL}:regress", json={"examples": [wine(9)]})
     assert reply.status == 400
-    assert "gives classes, not numbers: use :classify" in reply.body["error"]
+    assert "gives classes, not numbers: use classify" in reply.body["error"]
 
 
 @pytest.mark.usefixtures("serving")
