@@ -27,6 +27,7 @@ class Access:
         """Read the tokens. Raises ConfigError."""
         http = config.http
         self._credentials = Credentials(config, paths)
+        self.by_certificate = bool(http.tls and http.tls.clients)  # whether any gets in so
         self._trusted = http.trusted_proxies
         self._audit = Audit(paths.audit)
         self._refusals = RateLimit(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)

@@ -1,6 +1,8 @@
 """Who somebody is, by what is shown: one of our tokens, one of an OpenID provider, a certificate."""
 
 import base64
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -47,7 +49,8 @@ class Credentials:
     @property
     def ways(self) -> tuple[str, ...]:
         """By what somebody can be known: `token`, `certificate`; nothing where everybody may do all."""
-        self._refresh()
+        with _told():
+            self._tokens.refresh()
         tokens = self._tokens.in_force or self._issuer is not None
         return ("token",) * tokens + ("certificate",) * bool(self._certificates)
 
@@ -56,7 +59,8 @@ class Credentials:
 
         Raises Unavailable when an issuer's keys are needed and not known.
         """
-        self._refresh()
+        with _told():
+            self._tokens.refresh()
         if not (self._tokens.in_force or self._certificates or self._issuer):
             return Identity("anonymous", ALL)
         if header is not None:
@@ -65,12 +69,6 @@ class Credentials:
         if not known:
             return Identity("anonymous", None, NO_TOKEN)
         return Identity(f"certificate {known[0]}", self._certificates[known[0]])
-
-    def _refresh(self) -> None:
-        try:
-            self._tokens.refresh()
-        except ConfigError as error:
-            log.error("the tokens cannot be read; those that were known count", why=str(error))
 
     async def _by_token(self, header: str) -> Identity:
         secret = token_in(header)
@@ -84,13 +82,24 @@ class Credentials:
         return self._by_own(secret)
 
     def _by_own(self, secret: str) -> Identity:
-        found = self._tokens.find(secret)
+        found = None
+        with _told():
+            found = self._tokens.find(secret)
         if found is None:
             return Identity("anonymous", None, "unknown token")
         name = f"token {found.id}" + (f" ({found.name})" if found.name else "")
         if found.expired:
             return Identity(name, None, "expired token")
         return Identity(name, Grant(frozenset(found.roles), frozenset(found.data_types) or None))
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Say in the log what is wrong with the file of tokens; whoever asks learns nothing of it."""
+    try:
+        yield
+    except ConfigError as error:
+        log.error("the tokens cannot be read; those that were known count", why=str(error))
 
 
 def _issuer(config: ClusterConfig) -> "Issuer | None":

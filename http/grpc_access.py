@@ -9,9 +9,13 @@ import grpc
 from repertory.errors import RequestFailed
 from repertory.http import grpc_oip, grpc_tfs, grpc_tfs_models
 from repertory.http.access import Access
+from repertory.http.face_tls import certificate_names
 from repertory.http.grpc_calls import STATUSES, Context
-from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed, visit
+from repertory.http.proxies import HEADER
+from repertory.http.standing import Standing
+from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed, Visitor, visit
 
+FORWARDED = HEADER.lower()
 HEALTH, REFLECTION = "/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/"
 _ROLES: dict[str, Needed] = {
     **dict.fromkeys(("ServerLive", "ServerReady"), OPEN),
@@ -50,40 +54,47 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
         if handler is None or role == OPEN:
             return handler
         if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(handler.stream_stream, method, role),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(handler.unary_unary, method, role),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+            guarded = self._stream(handler.stream_stream, method, role)
+            kind = grpc.stream_stream_rpc_method_handler
+        else:
+            guarded = self._unary(handler.unary_unary, method, role)
+            # As a stream of one request: gRPC reads it when it is asked to, which strangers' are not.
+            kind = grpc.stream_unary_rpc_method_handler
+        return kind(guarded, handler.request_deserializer, handler.response_serializer)
 
     def _unary(self, answer: Any, method: str, role: Needed) -> Any:
-        async def guarded(request: Any, context: Context) -> Any:
-            await self._enter(context, method, role)
-            return await answer(request, context)
+        async def guarded(requests: AsyncIterator[Any], context: Context) -> Any:
+            visitor = await self._enter(context, method, role)
+            async for request in requests:
+                return await answer(request, context)
+            # gRPC has ended the call already, and tells its client why.
+            visitor.tell_refused("the message is larger than http.max_body_mb, or cut off")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the message is too large")
 
         return guarded
 
     def _stream(self, answer: Any, method: str, role: Needed) -> Any:
         async def guarded(requests: Any, context: Context) -> AsyncIterator[Any]:
-            await self._enter(context, method, role)
-            async for reply in answer(requests, context):
-                yield reply
+            visitor, standing = await self._enter(context, method, role), Standing()
+            try:
+                with standing.watched(visitor):
+                    async for reply in answer(standing.requests(requests), context):
+                        yield reply
+            except RequestFailed as error:  # of a service that is not ours
+                await context.abort(STATUSES[type(error)], str(error))
 
         return guarded
 
-    async def _enter(self, context: Context, method: str, role: Needed) -> None:
+    async def _enter(self, context: Context, method: str, role: Needed) -> Visitor:
         """Have a call, which is a task of its own, be its visitor's, or end it."""
-        header = dict(context.invocation_metadata() or ()).get("authorization")
+        metadata = context.invocation_metadata() or ()
+        header = dict(metadata).get("authorization")
+        forwarded = [str(value) for key, value in metadata if key == FORWARDED]
         try:
             visitor = await self._access.visitor(
                 None if header is None else str(header),
-                names=frozenset(),
-                address=_address(context.peer()),
+                names=_names(context) if self._access.by_certificate else frozenset(),
+                address=self._access.address(_address(context.peer()), forwarded),
                 what=f"gRPC {method}",
             )
             visitor.demand(role)
@@ -92,6 +103,7 @@ class GrpcAccess(grpc.aio.ServerInterceptor):
         except RequestFailed as error:
             await context.abort(STATUSES[type(error)], str(error))
         visit(visitor)
+        return visitor
 
 
 def role_of(method: str) -> Needed:
@@ -101,6 +113,12 @@ def role_of(method: str) -> Needed:
     if method.startswith(REFLECTION):
         return READ
     return _ROLES.get(method, ADMIN)
+
+
+def _names(context: Context) -> frozenset[str]:
+    """Return the names in the certificate that a client showed: those that count over HTTP."""
+    shown = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
+    return frozenset() if shown is None else certificate_names(shown)
 
 
 def _address(peer: str) -> str:

@@ -67,7 +67,7 @@ class GrpcServer:
             if keys is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, grpc.ssl_server_credentials([keys]))
+                port = server.add_secure_port(address, keys.grpc_credentials())
         except RuntimeError as error:
             log.error("cannot listen", host=host, port=wanted, why=str(error))
             raise SystemExit(1) from None

@@ -18,6 +18,7 @@ from repertory.http.cluster import described
 from repertory.http.in_hand import InHand
 from repertory.http.latencies import Latencies
 from repertory.http.signature import Signature
+from repertory.http.standing import fallen
 from repertory.http.states import state_of
 
 # Whoever watches sees a swap within a second, also when the page has much to draw.
@@ -72,7 +73,7 @@ class Live:
         response.force_close()  # there is no next request on a connection without an end
         with self._listening():
             await response.prepare(request)
-            await _first(self._send(response), self._in_hand.ending.wait())
+            await _first(self._send(response), self._in_hand.ending.wait(), fallen())
         return response
 
     @contextlib.contextmanager

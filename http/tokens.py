@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from repertory.errors import ConfigError
 PREFIX = "repertory_"
 TOKEN_BYTES = 32
 ID_CHARACTERS = 12
+# So long a token counts that was revoked.
+LOOK_SECONDS = 1.0
 
 
 class Token(BaseModel):
@@ -144,18 +147,39 @@ class TokenFile:
 class TokenBook:
     """The tokens of a file as they are now: it is read again when it has changed."""
 
-    def __init__(self, file: TokenFile) -> None:
+    def __init__(self, file: TokenFile, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Read the file. Raises ConfigError."""
         self._file = file
+        self._clock = clock
+        self._looked = clock()
         self._seen = self._stamp()
         self._tokens = _by_id(file.read())
         self.in_force = file.exists
 
     def refresh(self) -> None:
-        """Read the file again if it has changed. Raises ConfigError; then the old ones count.
+        """Read the file again if it has changed, which is looked at once a second.
 
-        Once there was a file, `in_force` it stays: nobody opens a node by removing a file.
+        Raises ConfigError; then the old ones count. Once there was a file, `in_force` it stays:
+        nobody opens a node by removing a file.
         """
+        now = self._clock()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._read_again()
+
+    def find(self, secret: str) -> Token | None:
+        """Return the token that this is, expired or not; None if it is none.
+
+        For one that is not known the file is looked at: it may be new. Raises ConfigError.
+        """
+        found = self._found(secret)
+        if found is None:
+            self._read_again()
+            found = self._found(secret)
+        return found
+
+    def _read_again(self) -> None:
         stamp = self._stamp()
         if stamp == self._seen:
             return
@@ -163,8 +187,7 @@ class TokenBook:
         self._tokens = _by_id(self._file.read())
         self.in_force |= stamp is not None
 
-    def find(self, secret: str) -> Token | None:
-        """Return the token that this is, expired or not; None if it is none."""
+    def _found(self, secret: str) -> Token | None:
         digest = _digest(secret)
         found = self._tokens.get(digest[:ID_CHARACTERS])
         # What the time tells of a digest would not tell the token; but it tells nothing anyway.

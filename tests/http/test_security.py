@@ -13,8 +13,9 @@ from aiohttp import web
 from tests.http.security_world import World
 
 from repertory.config import Role
+from repertory.http import tokens
 from repertory.http.routes import Endpoint
-from repertory.http.tokens import TokenFile
+from repertory.http.tokens import TokenBook, TokenFile, make_token
 
 Make = Callable[..., World]
 
@@ -30,8 +31,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
     yield world
     for each in made:
-        if each.client is not None:
-            await each.client.close()
+        await each.close()
 
 
 async def test_on_loopback_without_tokens_everybody_is_let_in(make: Make) -> None:
@@ -232,14 +232,41 @@ async def test_a_client_that_asks_too_often_is_told_when_to_try_again(make: Make
     assert (await world.ask("GET", "/health/live")).status == 200
 
 
-async def test_a_revoked_token_is_of_no_use_from_the_next_request_on(make: Make) -> None:
-    world = make()
+@pytest.fixture
+def every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the file of tokens looked at with each request."""
+    monkeypatch.setattr(tokens, "LOOK_SECONDS", 0.0)
+
+
+async def test_a_revoked_token_is_of_no_use_a_second_later(make: Make) -> None:
+    world, loop = make(), asyncio.get_running_loop()
     header = world.token("read", name="laptop")
     assert (await world.ask("GET", "/models", header)).status == 200
     TokenFile(world.paths.tokens).remove("laptop")
-    assert (await world.ask("GET", "/models", header)).status == 401
+    until = loop.time() + 10
+    while (await world.ask("GET", "/models", header)).status == 200:
+        assert loop.time() < until
+    assert world.audit()[-1]["reason"] == "unknown token"
 
 
+def test_the_file_is_looked_at_once_a_second_and_for_tokens_that_are_not_known(
+    tmp_path: Path,
+) -> None:
+    now, file = 0.0, TokenFile(tmp_path / "tokens.json")
+    (one, kept), (two, other) = make_token(("read",), name="one"), make_token(("read",))
+    file.add(kept)
+    book = TokenBook(file, clock=lambda: now)
+    file.remove("one")
+    book.refresh()
+    assert book.find(one)
+    now = 1.0
+    book.refresh()
+    assert book.find(one) is None
+    file.add(other)
+    assert book.find(two)
+
+
+@pytest.mark.usefixtures("every_look")
 async def test_a_file_that_goes_or_breaks_opens_nothing(make: Make) -> None:
     world = make()
     header = world.token("read")
@@ -250,6 +277,7 @@ async def test_a_file_that_goes_or_breaks_opens_nothing(make: Make) -> None:
     assert (await world.ask("GET", "/models")).status == 401
 
 
+@pytest.mark.usefixtures("every_look")
 async def test_a_first_token_closes_a_node_that_runs(make: Make) -> None:
     world = make()
     assert (await world.ask("GET", "/models")).status == 200
@@ -277,7 +305,7 @@ async def test_an_endpoint_that_says_nothing_needs_the_role_admin_for_all(make: 
     async def handler(_: web.Request) -> web.Response:
         return web.Response()
 
-    forgotten = Endpoint("GET", "/forgotten", handler, "what nobody thought of")
+    forgotten = Endpoint("GET", "/forgotten", handler)
     assert (forgotten.role, forgotten.of_all) == ("admin", True)
 
 

@@ -1,7 +1,6 @@
 """TLS, certificates of clients, headers beyond the limits, and gRPC: over real connections."""
 
 import io
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,16 +10,12 @@ import aiohttp
 import grpc
 import pytest
 from aiohttp import web
-from tests.http.scripted import ScriptedRouter
 from tests.http.security_world import World
 
 from repertory.certificates import CertificateSet, make_certificates
 from repertory.errors import ConfigError
-from repertory.http.face_tls import key_pair, server_context
-from repertory.http.grpc_server import GrpcServer
-from repertory.http.in_hand import InHand
+from repertory.http.face_tls import server_context
 from repertory.http.listening import Listener
-from repertory.http.routes import CORE
 from repertory.protos.private import oip_pb2 as oip
 
 Listen = Callable[[World], Awaitable[str]]
@@ -153,14 +148,7 @@ async def test_a_body_of_a_stranger_is_not_read(tmp_path: Path, listen: Listen) 
 async def test_over_grpc_the_same_get_in(tmp_path: Path) -> None:
     world = certified_world(tmp_path)
     header = world.token("read", data_types=("wine",))["Authorization"]
-    http = world.config.http.model_copy(update={"grpc_port": 0})
-    config = world.config.model_copy(update={"http": http})
-    assert http.tls is not None
-    server, port = await _grpc_server(world, config, key_pair(http.tls, "a"))
-    pem = CertificateSet(tmp_path / "certs").authority.read_bytes()
-    async with grpc.aio.secure_channel(
-        f"127.0.0.1:{port}", grpc.ssl_channel_credentials(pem)
-    ) as channel:
+    async with channel_to(await world.grpc(), tmp_path) as channel:
         assert await _code(channel, "ServerLive") == grpc.StatusCode.OK
         assert await _code(channel, "ServerMetadata") == grpc.StatusCode.UNAUTHENTICATED
         assert await _code(channel, "ServerMetadata", header) == grpc.StatusCode.OK
@@ -169,19 +157,37 @@ async def test_over_grpc_the_same_get_in(tmp_path: Path) -> None:
         cider = oip.ModelMetadataRequest(name="cider").SerializeToString()
         found = await _code(channel, "ModelMetadata", header, cider)
         assert found == grpc.StatusCode.PERMISSION_DENIED
-    await server.close()
+    await world.close()
     assert [each["outcome"] for each in world.audit()] == ["refused"] * 4
 
 
-async def _grpc_server(world: World, config: Any, keys: Any) -> tuple[GrpcServer, int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    http = config.http.model_copy(update={"grpc_port": port})
-    config = config.model_copy(update={"http": http})
-    core, in_hand = world.app()[CORE], InHand()
-    router = ScriptedRouter({("models", None): {"models": []}})
-    return await GrpcServer.open(config, router, core=core, in_hand=in_hand, keys=keys), port
+async def test_over_grpc_a_client_does_what_its_certificate_may_where_all_have_to_show_one(
+    tmp_path: Path,
+) -> None:
+    files, clients = CertificateSet(tmp_path / "certs"), {"line-7": {"role": "score"}}
+    about = {"client_ca": str(files.authority), "clients": clients, "grpc_clients": True}
+    world = certified_world(tmp_path, **about)
+    header, address = world.token("read")["Authorization"], await world.grpc()
+    async with channel_to(address, tmp_path, "line-7") as channel:
+        assert await _code(channel, "ServerMetadata") == grpc.StatusCode.OK
+        unload = await _code(channel, "RepositoryModelUnload")
+        assert unload == grpc.StatusCode.PERMISSION_DENIED
+    async with channel_to(address, tmp_path, "guest") as channel:
+        assert await _code(channel, "ServerMetadata") == grpc.StatusCode.UNAUTHENTICATED
+        assert await _code(channel, "ServerMetadata", header) == grpc.StatusCode.OK
+    async with channel_to(address, tmp_path) as channel:
+        assert await _code(channel, "ServerLive", header) == grpc.StatusCode.UNAVAILABLE
+    await world.close()
+    assert [each["who"] for each in world.audit()] == ["certificate line-7", "anonymous"]
+
+
+def channel_to(address: str, folder: Path, client: str | None = None) -> grpc.aio.Channel:
+    files = CertificateSet(folder / "certs")
+    shown: tuple[bytes | None, bytes | None] = (None, None)
+    if client is not None:
+        shown = (files.key(client).read_bytes(), files.certificate(client).read_bytes())
+    credentials = grpc.ssl_channel_credentials(files.authority.read_bytes(), *shown)
+    return grpc.aio.secure_channel(address, credentials)
 
 
 async def _code(channel: Any, method: str, header: str = "", content: bytes = b"") -> Any:
