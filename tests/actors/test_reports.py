@@ -108,3 +108,25 @@ def test_strangers_are_ignored(reports: Reports) -> None:
     reports.measured(9, "lag 1\n")
     reports.gone(9)
     assert (reports.by_name(), reports.texts()) == ({}, {})
+
+
+def test_of_several_processes_all_have_to_report() -> None:
+    reports = Reports(["http", "http"])
+    for peer in (FACE, SECOND):
+        greet(reports, peer, "http")
+    report(reports, FACE)
+    missing = {"http": ["1 of 2 processes of the HTTP face have not reported yet"]}
+    assert reports.troubles(0) == missing
+    report(reports, SECOND)
+    assert reports.troubles(0) == {}
+    reports.gone(FACE)
+    assert reports.troubles(0) == missing
+
+
+def test_one_process_more_than_there_have_to_be_is_waited_for_by_nobody() -> None:
+    reports = Reports(["http", "http"])
+    for peer in (FACE, SECOND, KEEPER):
+        greet(reports, peer, "http")
+        if peer != KEEPER:
+            report(reports, peer)
+    assert reports.troubles(0) == {}
