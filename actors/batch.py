@@ -26,13 +26,17 @@ PROBE = "probe"
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """Records of one data type that travel and are scored together."""
+    """Records of one data type that travel and are scored together.
+
+    `slot` is the one that shall answer where a policy is in force, whatever that says.
+    """
 
     data_type: str
     records: Sequence[bytes]
     encoding: Envelope.Encoding = (
         PROTOBUF  # of every record: its protobuf message, or a JSON object
     )
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,7 @@ class RouterClient:
             count=len(batch.records),
             encoding=batch.encoding,
             explain=explain,
+            slot=batch.slot,
             subject=PROBE if probe else "",
         )
         self._in_flight[batch.data_type] = flying + 1

@@ -293,11 +293,14 @@ class PolicyCore:
         if policy is None and self._impossible is not None:
             self._refuse(batch, FailureCode.UNAVAILABLE, self._impossible)
             return
+        envelope = batch.frame.envelope
+        if policy is not None and envelope.slot:
+            self._start_at(policy, envelope.slot, batch)
+            return
         if policy is None or not any(self._slots[each].peer for each in policy.slots):
             self._held.append(batch)
             return
         batch.attempts += 1
-        envelope = batch.frame.envelope
         number, count = next(self._numbers), envelope.count
         try:
             records = BatchRecords(batch.frame, self._fields)
@@ -311,6 +314,23 @@ class PolicyCore:
             deadline, until = policy.deadline(batch.began), batch.until
             policy.begin(number, count, asked, deadline=deadline, until=until, instead=instead)
         self._ask(policy, number, batch, asked)
+
+    def _start_at(self, policy: ActivePolicy, name: str, batch: _Batch) -> None:
+        """Ask the one slot that a batch is for: nothing is decided, nor counted as if it were."""
+        if name not in policy.names:
+            known = ", ".join(policy.names)
+            self._refuse(
+                batch, FailureCode.NOT_FOUND, f"there is no slot {name!r}; there are: {known}"
+            )
+        elif self._slots[name].peer is None:
+            self._held.append(batch)
+        else:
+            batch.attempts += 1
+            number, place = next(self._numbers), policy.names.index(name)
+            self._batches[number] = batch
+            asked = np.zeros((len(policy.names), batch.frame.envelope.count), np.bool_)
+            asked[place] = True
+            self._ask(policy, number, batch, asked)
 
     def _covered(
         self, policy: ActivePolicy, asked: NDArray[np.bool_] | None, avoid: Collection[str]
@@ -340,7 +360,8 @@ class PolicyCore:
     ) -> None:
         refused: list[_Asked] = []
         now = self._clock()
-        through = policy.passes_through and not batch.frame.envelope.explain
+        is_addressed = bool(batch.frame.envelope.slot)
+        through = is_addressed or (policy.passes_through and not batch.frame.envelope.explain)
         for place, name in enumerate(policy.names):
             rows = None if asked is None or asked[place].all() else np.flatnonzero(asked[place])
             if rows is not None and not len(rows):
@@ -430,6 +451,9 @@ class PolicyCore:
         policy = asked.policy
         batch = self._batches.pop(asked.number, None)
         if batch is None:
+            return
+        if batch.frame.envelope.slot:
+            self._reply(batch, Envelope.SCORED, payload)
             return
         scored = ScoredBatch.FromString(payload)
         model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)

@@ -30,8 +30,8 @@ CREDIT_PAUSE = 0.005
 # What fails one part of a batch in these ways would fail the others as well.
 FOR_ALL = (UnknownDataType, NoModel, Overloaded, DeadlineExceeded, Unavailable)
 
-Kind = tuple[Envelope.Encoding, bool]
-"""The encoding of records, and whether their scores are to be explained."""
+Kind = tuple[Envelope.Encoding, bool, str]
+"""The encoding of records, whether their scores are to be explained, and the slot that is asked."""
 
 
 class Batcher:
@@ -64,6 +64,7 @@ class Batcher:
         *,
         deadline: float,
         explain: bool = False,
+        slot: str = "",
     ) -> ScoredRecords:
         """Return one outcome for each of some records, all made by one version.
 
@@ -74,7 +75,7 @@ class Batcher:
         """
         if not self._free:
             self._check_room()
-        kind = (encoding, explain)
+        kind = (encoding, explain, slot)
         if (lane := self._lanes.get(kind)) is None:
             lane = self._lanes[kind] = Lane(self._max_batch)
         loop = asyncio.get_running_loop()
@@ -223,7 +224,7 @@ class Batcher:
 
     async def _send(self, kind: Kind, batch: Batch) -> tuple[Sequence[Part], ScoredRecords]:
         """Return which parts were sent, those that nobody had given up, and the reply."""
-        encoding, explain = kind
+        encoding, explain, slot = kind
         while True:
             parts = [part for part in batch.parts if not part.reply.done()]
             deadline = max((part.deadline for part in parts), default=-math.inf)
@@ -236,7 +237,7 @@ class Batcher:
                 continue  # some may have left
             batch.obstacle = None
             records = [record for part in parts for record in part.records]
-            together = RecordBatch(self._data_type, records, encoding)
+            together = RecordBatch(self._data_type, records, encoding, slot)
             try:
                 return parts, await self._router.score(together, timeout=left, explain=explain)
             except Overloaded:

@@ -70,17 +70,24 @@ class Dispatcher:
             )
 
     async def score(
-        self, data_type: str, body: RecordBody, *, deadline: float, explain: bool = False
+        self,
+        data_type: str,
+        body: RecordBody,
+        *,
+        deadline: float,
+        explain: bool = False,
+        slot: str = "",
     ) -> Answered:
         """Return one outcome for each of at least one record.
 
         1. Cut the records into batches. 2. Have them scored. 3. While the model, or the policy,
         changed in between, have those scored again that another version answered than the last
         one: scoring is pure. `deadline` is a time of the loop. With `explain`, what each slot says
-        is told, too. Raises a RequestFailed when any batch fails whole.
+        is told, too. With a `slot`, that one answers where there is a policy, and no policy decides.
+        Raises a RequestFailed when any batch fails whole.
         """
         demand_data_type(data_type)
-        request = _Request(data_type, body, deadline, explain)
+        request = _Request(data_type, body, deadline, explain, slot)
         size = self._max_batch[data_type]
         batches = [slice(start, start + size) for start in range(0, len(body.items), size)]
         replies: dict[int, ScoredRecords] = {}
@@ -114,6 +121,7 @@ class Dispatcher:
             request.body.encoding,
             deadline=request.deadline,
             explain=request.explain,
+            slot=request.slot,
         )
 
 
@@ -123,6 +131,7 @@ class _Request:
     body: RecordBody
     deadline: float
     explain: bool
+    slot: str
 
 
 def _answered_by(reply: ScoredRecords) -> Hashable:

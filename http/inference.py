@@ -1,7 +1,7 @@
 """Scoring by tensors: what all standard protocols have in common."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,16 @@ _DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The data type that a request names, itself or by a model that serves it."""
+    """The data type that a request names, itself or by a model that serves it.
+
+    Where a policy is in force, a model that is named, or its version, is on a `slot` of its own,
+    which answers alone.
+    """
 
     data_type: str
     signature: Signature
     version: int | None  # that must answer; None: whichever serves
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,54 +89,44 @@ class Inference:
             raise NotFound(f"version {number} of {name!r} does not serve")
         data_type = names.pop()
         demand_data_type(data_type)
-        return Target(data_type, self.signatures[data_type], number)
+        return Target(data_type, self.signatures[data_type], number, _slot(found, number))
 
     async def infer(self, target: Target, tensors: Sequence[Tensor], *, seconds: float) -> Inferred:
         """Score the records in `tensors`, within some seconds.
 
         Raises InvalidRequest, also when a record cannot be scored: a tensor has no place for that;
-        NotFound when the version that is wanted did not answer each record; or a RequestFailed.
+        NotFound when another model than is wanted answered; or a RequestFailed.
         """
         records = target.signature.records(tensors)
         if not records:
             raise InvalidRequest("the inputs have no records: their first size is 0")
         body = RecordBody(records, JSON)
         deadline = asyncio.get_running_loop().time() + seconds
-        # Where a policy chooses, another version may have been asked as well.
-        explain = target.version is not None
         scored = await self._dispatcher.score(
-            target.data_type, body, deadline=deadline, explain=explain
+            target.data_type, body, deadline=deadline, slot=target.slot
         )
-        model, outcomes = _wanted(scored, target)
-        outputs, labels = _columns(outcomes)
-        return Inferred(target.data_type, model, outputs, labels)
+        _check_model(scored, target)
+        outputs, labels = _columns(scored.outcomes)
+        return Inferred(target.data_type, scored.model, outputs, labels)
 
 
-def _wanted(scored: Answered, target: Target) -> tuple[ModelRef, Sequence[Outcome]]:
-    """Return what the version said that is wanted, or else what was answered."""
-    if target.version is None:
-        return scored.model, scored.outcomes
-    found = [
-        next(((m, each) for m, each in one if m is not None and m.version == target.version), None)
-        for one in _by_record(scored)
-    ]
-    answered = [each for each in found if each is not None]
-    if len(answered) < len(found):
-        raise NotFound(
-            f"version {target.version} of {target.data_type!r} did not answer"
-            f" {len(found) - len(answered)} of {len(found)} records: another version did"
-        )
-    return answered[0][0], [outcome for _, outcome in answered]
+def _slot(models: Sequence[Mapping[str, Any]], version: int | None) -> str:
+    """Return the slot of the one model that is meant; nothing if it shares the stage with none."""
+    meant = [each for each in models if version in (None, each["version"])]
+    return str(meant[0].get("slot", "")) if len(meant) == 1 else ""
 
 
-def _by_record(scored: Answered) -> Iterator[Sequence[tuple[ModelRef | None, Outcome]]]:
-    """Yield what each record was answered, and then what else slots said of it."""
-    if scored.choices is None:
-        yield from ([(scored.model, outcome)] for outcome in scored.outcomes)
-        return
-    decisions, said = scored.choices.decisions, scored.choices.said
-    for decision, outcome, others in zip(decisions, scored.outcomes, said, strict=True):
-        yield [(decision.model, outcome), *((slot.model, each) for slot, each in others)]
+def _check_model(scored: Answered, target: Target) -> None:
+    """Raise NotFound when another model answered: it came on stage, or a policy, meanwhile."""
+    models = {scored.model}
+    if scored.choices is not None:
+        models = {each.model for each in scored.choices.decisions if each.model is not None}
+    for model in models:
+        if target.version not in (None, model.version) or target.slot not in ("", model.name):
+            raise NotFound(
+                f"what was asked for left the stage of {target.data_type!r} meanwhile:"
+                f" version {model.version} of {model.name!r} answered"
+            )
 
 
 def _version(name: str, text: str) -> int | None:

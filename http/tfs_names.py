@@ -66,7 +66,7 @@ class Names:
             for each in await self.on_stage(target.data_type, target)
         }
         if label in slots:
-            return replace(target, version=slots[label])
+            return replace(target, version=slots[label], slot=label)
         if label == STABLE:
             return target
         raise InvalidRequest(f"Unrecognized servable version label: {label}")

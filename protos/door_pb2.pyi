@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject", "explain", "forwarded", "position")
+    __slots__ = ("kind", "correlation_id", "data_type", "count", "budget_ms", "encoding", "subject", "explain", "forwarded", "position", "slot")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[Envelope.Kind]
@@ -47,6 +47,7 @@ class Envelope(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     FORWARDED_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
     kind: Envelope.Kind
     correlation_id: int
     data_type: str
@@ -57,7 +58,8 @@ class Envelope(_message.Message):
     explain: bool
     forwarded: bool
     position: int
-    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ..., explain: _Optional[bool] = ..., forwarded: _Optional[bool] = ..., position: _Optional[int] = ...) -> None: ...
+    slot: str
+    def __init__(self, kind: _Optional[_Union[Envelope.Kind, str]] = ..., correlation_id: _Optional[int] = ..., data_type: _Optional[str] = ..., count: _Optional[int] = ..., budget_ms: _Optional[int] = ..., encoding: _Optional[_Union[Envelope.Encoding, str]] = ..., subject: _Optional[str] = ..., explain: _Optional[bool] = ..., forwarded: _Optional[bool] = ..., position: _Optional[int] = ..., slot: _Optional[str] = ...) -> None: ...
 
 class Challenge(_message.Message):
     __slots__ = ("protocol", "nonce", "node")

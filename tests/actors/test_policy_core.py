@@ -70,14 +70,24 @@ class World:
         self.core.play()
 
     def score(
-        self, *records: bytes, ms: int = 0, explain: bool = False, peer: int = ROUTER
+        self,
+        *records: bytes,
+        ms: int = 0,
+        explain: bool = False,
+        slot: str = "",
+        peer: int = ROUTER,
     ) -> dict[str, Send]:
         """Send a batch; return what slots are asked, by name."""
-        self.score_only(*records, ms=ms, explain=explain, peer=peer)
+        self.score_only(*records, ms=ms, explain=explain, slot=slot, peer=peer)
         return self.asked()
 
     def score_only(
-        self, *records: bytes, ms: int = 0, explain: bool = False, peer: int = ROUTER
+        self,
+        *records: bytes,
+        ms: int = 0,
+        explain: bool = False,
+        slot: str = "",
+        peer: int = ROUTER,
     ) -> None:
         """Send a batch."""
         envelope = Envelope(
@@ -87,6 +97,7 @@ class World:
             count=len(records),
             budget_ms=ms,
             explain=explain,
+            slot=slot,
         )
         self.core.score(peer, Frame(envelope, encode_records(records)))
 
@@ -307,6 +318,31 @@ def test_the_only_slots_reply_goes_through_and_says_of_which_policy_it_is() -> N
     assert columns.policy.slot_of(0) is columns.policy.slots[0]
     assert list(columns.failures) == [1]
     assert world.is_empty()
+
+
+@pytest.mark.parametrize("name", ["forest", "mlp", "tree"])
+def test_a_slot_that_is_asked_by_name_answers_alone(name: str) -> None:
+    world = World(canary(share=0.5) | {"shadows": ["tree"]})
+    asked = world.score(wine(), wine(10), slot=name)
+    assert list(asked) == [name]
+    world.reply(name, asked[name], "5", "6")
+    columns = world.answer(2)
+    assert (labels(columns), columns.model.name, columns.policy) == (["5", "6"], name, None)
+    assert world.core.state_json()["policy"]["usage"] == 0
+    assert world.is_empty()
+
+
+def test_a_slot_that_is_asked_by_name_and_not_there_is_waited_for() -> None:
+    world = World(DEADLINE)
+    world.core.closed(PEERS["tree"])
+    assert world.score(wine(), slot="tree") == {}
+    world.core.slot_up("tree", PEERS["tree"])
+    asked = world.asked()
+    assert list(asked) == ["tree"]
+    world.refuse(asked["tree"], FailureCode.NO_MODEL)
+    assert world.failure() == FailureCode.NO_MODEL
+    world.score_only(wine(), slot="beech")
+    assert world.failure() == FailureCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("document", [LATEST, MAJORITY])

@@ -28,6 +28,20 @@ async def test_a_policy_chooses_and_the_reply_says_whom(call: Any, two: list[str
     assert reply.body["model_version"] == two[1]
 
 
+async def test_a_model_that_is_named_answers_whatever_the_policy_says(
+    call: Any, two: list[str]
+) -> None:
+    paths = {"one": 9, "wine/versions/" + two[0]: 9, "two": 9.5, "two/versions/" + two[1]: 9.5}
+    for path, answer in paths.items():
+        reply = await call("POST", f"/v2/models/{path}/infer", json=ONE)
+        assert reply.body["outputs"][0]["data"] == [answer]
+        assert reply.body["parameters"]["model"] == ("one" if answer == 9 else "two")
+    reply = await call("POST", f"/v2/models/one/versions/{two[1]}/infer", json=ONE)
+    assert reply.status == 404
+    policy = (await call("GET", "/state/wine")).body["policy"]
+    assert policy["usage"] == 0
+
+
 async def test_all_models_on_stage_are_ready(call: Any, two: list[str]) -> None:
     assert (await call("GET", "/v2/models/wine")).body["versions"] == two
     assert (await call("GET", "/v2/models/one")).body["versions"] == two[:1]
