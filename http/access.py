@@ -130,6 +130,9 @@ class Access:
         )
 
 
+ACCESS = web.AppKey("access", Access)
+
+
 def _by_itself(header: str | None, certificate: object) -> bool:
     """Return whether a browser sends this without being told to, whichever site asks it to."""
     return bool(certificate) or (header or "").lower().startswith("basic")

@@ -13,7 +13,8 @@ import structlog
 from aiohttp import web
 
 from repertory.config import Http
-from repertory.http.protocol import HEADER_BYTES, HEADERS, LINE_BYTES, JsonProtocol
+from repertory.http.access import ACCESS
+from repertory.http.protocol import HEADER_BYTES, HEADERS, LINE_BYTES, JsonProtocol, Tell
 
 # For those who keep a connection, or have just made one, to send what they were about to send.
 LINGER_SECONDS = 1.0
@@ -40,6 +41,7 @@ class Listener:
     ) -> None:
         assert runner.server is not None
         self._server = runner.server
+        self._tell = _tell(runner)
         self._listener = listener
         host, port = listener.sockets[0].getsockname()[:2]
         self._tls = tls
@@ -56,10 +58,10 @@ class Listener:
         """
         loop = asyncio.get_running_loop()
         assert runner.server is not None
-        server = runner.server
+        server, tell = runner.server, _tell(runner)
         try:
             listener = await loop.create_server(
-                lambda: _connection(server),
+                lambda: _connection(server, tell),
                 http.host,
                 http.port,
                 backlog=1024,
@@ -92,7 +94,7 @@ class Listener:
         for visitor in last:
             with contextlib.suppress(OSError):  # it has left
                 await loop.connect_accepted_socket(
-                    lambda: _connection(self._server), visitor, ssl=self._tls
+                    lambda: _connection(self._server, self._tell), visitor, ssl=self._tls
                 )
 
     async def linger(self) -> None:
@@ -103,12 +105,18 @@ class Listener:
                     await asyncio.sleep(LOOK_SECONDS)
 
 
-def _connection(server: web.Server) -> JsonProtocol:
+def _tell(runner: web.AppRunner) -> Tell | None:
+    access = runner.app.get(ACCESS)
+    return None if access is None else access.tell_refused
+
+
+def _connection(server: web.Server, tell: Tell | None) -> JsonProtocol:
     loop = asyncio.get_running_loop()
     return JsonProtocol(
         server,
+        tell=tell,
         loop=loop,
-        access_log=None,  # type: ignore[arg-type]
+        access_log=None,
         max_line_size=LINE_BYTES,
         max_field_size=HEADER_BYTES,
         max_headers=HEADERS,

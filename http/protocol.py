@@ -1,7 +1,9 @@
 """The server's end of one HTTP connection."""
 
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -15,8 +17,16 @@ LINE_BYTES, HEADER_BYTES, HEADERS = 8190, 8192, 128
 log = structlog.get_logger(__name__)
 
 
+# Told of what is refused unread: the address that it is from, what it is, and why.
+Tell = Callable[[str, str, str], None]
+
+
 class JsonProtocol(web.RequestHandler):
     """A connection that answers in JSON also what is no HTTP, and so reaches no handler."""
+
+    def __init__(self, server: web.Server, *, tell: Tell | None = None, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._tell = tell
 
     def handle_error(
         self,
@@ -32,10 +42,16 @@ class JsonProtocol(web.RequestHandler):
             raise ConnectionError("half a reply is sent already: the connection is closed")
         if _too_much(exc):
             status, message = 431, f"at most {HEADERS} headers of {HEADER_BYTES} bytes are read"
+            self._tell_refused(message)
         text = " ".join((message or HTTPStatus(status).phrase).split())
         reply = error_reply(status, text)
         reply.force_close()
         return reply
+
+    def _tell_refused(self, why: str) -> None:
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        if self._tell is not None:
+            self._tell(str(peer[0]) if peer else "", "a request whose headers are not read", why)
 
     def log_exception(self, *_: object, **__: object) -> None:
         """Log what broke a connection outside of any handler: as a rule, the client's doing."""

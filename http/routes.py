@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from repertory.actors.client import RouterClient
 from repertory.config import MEBIBYTE, ClusterConfig, NodePaths
-from repertory.http.access import Access
+from repertory.http.access import ACCESS, Access
 from repertory.http.cluster import Clusters
 from repertory.http.compare import Comparisons
 from repertory.http.dispatch import Dispatcher
@@ -114,6 +114,7 @@ def make_app(
         middlewares=[in_hand.hold, metrics.count, errors_as_json, access.guard],
         client_max_size=config.http.max_body_mb * MEBIBYTE,
     )
+    app[ACCESS] = access
     app[CORE] = Core(inference, publishing, health, access)
     page = Page()
     for path, handler in (("/", page.or_else(_index(endpoints))), ("/page/{file:.+}", page.file)):

@@ -135,6 +135,9 @@ async def test_headers_beyond_the_limits_are_a_431(
     world = World(tmp_path)
     world.token("read")
     assert await status_of(f"{await listen(world)}/models", headers=headers) == 431
+    (line,) = world.audit()
+    assert (line["outcome"], line["from"]) == ("refused", "127.0.0.1")
+    assert line["reason"] == "at most 128 headers of 8192 bytes are read"
 
 
 async def test_a_body_of_a_stranger_is_not_read(tmp_path: Path, listen: Listen) -> None:
@@ -143,6 +146,7 @@ async def test_a_body_of_a_stranger_is_not_read(tmp_path: Path, listen: Listen) 
     for headers, status in (({}, 401), (admin, 413)):
         body = io.BytesIO(b" " * 2_000_000)
         assert await status_of(f"{url}/score/wine", "POST", data=body, headers=headers) == status
+    assert [each["reason"][:8] for each in world.audit()] == ["no token", "the body"]
 
 
 async def test_over_grpc_the_same_get_in(tmp_path: Path) -> None:
