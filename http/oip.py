@@ -18,6 +18,9 @@ from repertory.http.oip_reply import check_outputs, infer_reply
 from repertory.http.oip_repository import Repository
 from repertory.http.oip_request import InferRequest, read_request
 from repertory.http.oip_statistics import Statistics
+from repertory.http.openapi import inference_protocol as told
+from repertory.http.openapi import queries as node
+from repertory.http.openapi.operation import Operation
 from repertory.http.publishing import Publishing
 from repertory.http.queries import Health
 from repertory.http.replies import json_reply
@@ -29,7 +32,7 @@ EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "
 _MODEL = "/v2/models/{model}"
 _REPOSITORY = "/v2/repository/models/{model}"
 
-Endpoints = Iterator[tuple[str, str, Handler, str, Needed]]
+Endpoints = Iterator[tuple[str, str, Handler, Needed, Operation]]
 
 
 class OpenInference:
@@ -51,22 +54,22 @@ class OpenInference:
         self._repository = Repository(router, inference, self._models, publishing)
 
     def endpoints(self) -> Endpoints:
-        """Yield method, path, handler, a line about it, and the role that it needs."""
+        """Yield method, path, handler, the role that it needs, and what else is told."""
         models, repository, statistics = self._models, self._repository, self._statistics
-        yield "GET", "/v2", self.server, "what the Open Inference Protocol can do here", READ
-        yield "GET", "/v2/health/live", self._health.live, "whether this process runs", OPEN
-        yield "GET", "/v2/health/ready", self._health.ready, "whether the node is ready", OPEN
-        yield "GET", "/v2/models", models.names, "the names to ask for", READ
-        yield "GET", "/v2/models/stats", statistics.all, "how all models do", READ
-        yield "POST", "/v2/repository/index", repository.index, "what became of all versions", READ
-        yield "POST", f"{_REPOSITORY}/load", repository.load, "publish a model", PUBLISH
-        yield "POST", f"{_REPOSITORY}/unload", repository.unload, "retire a model", PUBLISH
+        yield "GET", "/v2", self.server, READ, told.SERVER
+        yield "GET", "/v2/health/live", self._health.live, OPEN, node.LIVE
+        yield "GET", "/v2/health/ready", self._health.ready, OPEN, node.READY
+        yield "GET", "/v2/models", models.names, READ, told.NAMES_OF_MODELS
+        yield "GET", "/v2/models/stats", statistics.all, READ, told.ALL_STATISTICS
+        yield "POST", "/v2/repository/index", repository.index, READ, told.INDEX
+        yield "POST", f"{_REPOSITORY}/load", repository.load, PUBLISH, told.LOAD
+        yield "POST", f"{_REPOSITORY}/unload", repository.unload, PUBLISH, told.UNLOAD
         for path in (_MODEL, f"{_MODEL}/versions/{{version}}"):
-            yield "GET", path, models.metadata, "what goes in and out", READ
-            yield "GET", f"{path}/ready", models.ready, "whether it serves", READ
-            yield "POST", f"{path}/infer", self.infer, "score tensors", SCORE
-            yield "GET", f"{path}/stats", statistics.one, "how it does", READ
-            yield "GET", f"{path}/config", models.config, "how it is served", READ
+            yield "GET", path, models.metadata, READ, told.METADATA
+            yield "GET", f"{path}/ready", models.ready, READ, told.MODEL_READY
+            yield "POST", f"{path}/infer", self.infer, SCORE, told.INFER
+            yield "GET", f"{path}/stats", statistics.one, READ, told.STATISTICS
+            yield "GET", f"{path}/config", models.config, READ, told.CONFIG
 
     async def server(self, _: web.Request) -> web.Response:
         """Answer who this is, and which extensions are here."""

@@ -19,6 +19,11 @@ from repertory.http.inference import Inference
 from repertory.http.live import Live
 from repertory.http.metrics import Metrics
 from repertory.http.oip import OpenInference
+from repertory.http.openapi import cluster, policies, queries
+from repertory.http.openapi import publishing as published
+from repertory.http.openapi.describing import Describing
+from repertory.http.openapi.operation import UNTOLD, Operation
+from repertory.http.openapi.scoring import SCORE as SCORE_RECORDS
 from repertory.http.page import Page
 from repertory.http.policies import Policies
 from repertory.http.publishing import Publishing
@@ -30,17 +35,17 @@ from repertory.http.tfs import TensorFlowServing
 from repertory.http.visitor import ADMIN, OPEN, PUBLISH, READ, SCORE, Needed
 
 # What tells nothing of any data type, and what is published for the one that its body names.
-_OF_NO_OR_ONE = frozenset({"GET /v2", "POST /models"})
+_OF_NO_OR_ONE = frozenset({"GET /v2", "POST /models", "GET /openapi.json", "GET /docs"})
 
 
 class Endpoint(NamedTuple):
-    """A method and a path, what answers there, a line about it, and the role that it needs."""
+    """A method and a path, what answers there, the role that it needs, and what else is told of it."""
 
     method: str
     path: str
     handler: Handler
-    about: str
     role: Needed = ADMIN
+    operation: Operation = UNTOLD
 
     @property
     def of_all(self) -> bool:
@@ -83,41 +88,39 @@ def make_app(
     publishing, dispatcher = Publishing(config, paths, router), Dispatcher(config, router)
     inference = Inference(config, router, dispatcher)
     open_inference = OpenInference(config, router, inference, publishing, health)
+    describing = Describing(config, access, inference.signatures)
     endpoints = [
         *_queries(Queries(router)),
         *_cluster(Clusters(router)),
         *_models(publishing),
         *_policies(Policies(router)),
-        Endpoint(
-            "GET", "/compare/{dataType}", Comparisons(router).compare, "how models differ", READ
-        ),
+        Endpoint("GET", "/compare/{dataType}", Comparisons(router).compare, READ, queries.COMPARE),
         Endpoint(
             "POST",
             "/score/{dataType}",
             Scoring(config, router, dispatcher).score,
-            "score records",
             SCORE,
+            SCORE_RECORDS,
         ),
         *starmap(Endpoint, open_inference.endpoints()),
         *starmap(Endpoint, TensorFlowServing(config, router, inference).endpoints()),
-        Endpoint(
-            "GET", "/events", Live(config, router, in_hand).events, "what is, as it changes", READ
-        ),
-        Endpoint("GET", "/health/live", health.live, "whether this process runs", OPEN),
-        Endpoint(
-            "GET", "/health/ready", health.ready, "whether the node is ready for records", OPEN
-        ),
-        Endpoint("GET", "/metrics", metrics.expose, "figures for Prometheus", READ),
-        Endpoint("GET", "/monitoring/prometheus/metrics", metrics.expose, "the same", READ),
+        *_observed(Live(config, router, in_hand), health, metrics),
+        *_described(describing),
     ]
+    describing.endpoints = endpoints
+    page = Page()
     app = web.Application(
-        middlewares=[in_hand.hold, metrics.count, errors_as_json, access.guard],
+        middlewares=[in_hand.hold, metrics.count, page.welcome, errors_as_json, access.guard],
         client_max_size=config.http.max_body_mb * MEBIBYTE,
     )
     app[ACCESS] = access
     app[CORE] = Core(inference, publishing, health, access)
-    page = Page()
-    for path, handler in (("/", page.or_else(_index(endpoints))), ("/page/{file:.+}", page.file)):
+    pages = {
+        "/": page.or_else(_index(endpoints)),
+        "/page/{file:.+}": page.file,
+        "/docs/{file:.+}": describing.page.file,
+    }
+    for path, handler in pages.items():
         resource = app.router.add_resource(path)
         for method in ("GET", "HEAD"):
             access.protect(resource.add_route(method, handler), READ, of_all=False)
@@ -127,54 +130,64 @@ def make_app(
     return app
 
 
-def _queries(queries: Queries) -> list[Endpoint]:
+def _queries(asked: Queries) -> list[Endpoint]:
     return [
-        Endpoint("GET", "/models", queries.models, "the models that serve", READ),
-        Endpoint("GET", "/processors", queries.processors, "the data types that are served", READ),
-        Endpoint("GET", "/state/{dataType}", queries.state, "how a data type's models do", READ),
-        Endpoint("GET", "/models/{dataType}/versions", queries.versions, "all its versions", READ),
-        Endpoint("GET", "/status", queries.status, "how the node does", READ),
+        Endpoint("GET", "/models", asked.models, READ, queries.MODELS),
+        Endpoint("GET", "/processors", asked.processors, READ, queries.PROCESSORS),
+        Endpoint("GET", "/state/{dataType}", asked.state, READ, queries.STATE),
+        Endpoint("GET", "/models/{dataType}/versions", asked.versions, READ, queries.VERSIONS),
+        Endpoint("GET", "/status", asked.status, READ, queries.STATUS),
+    ]
+
+
+def _observed(live: Live, health: Health, metrics: Metrics) -> list[Endpoint]:
+    return [
+        Endpoint("GET", "/events", live.events, READ, queries.EVENTS),
+        Endpoint("GET", "/health/live", health.live, OPEN, queries.LIVE),
+        Endpoint("GET", "/health/ready", health.ready, OPEN, queries.READY),
+        Endpoint("GET", "/metrics", metrics.expose, READ, queries.METRICS),
+        Endpoint("GET", "/monitoring/prometheus/metrics", metrics.expose, READ, queries.METRICS),
+    ]
+
+
+def _described(describing: Describing) -> list[Endpoint]:
+    return [
+        Endpoint("GET", "/openapi.json", describing.document, READ, queries.DOCUMENT),
+        Endpoint("GET", "/docs", describing.page.index, READ, queries.DOCUMENTATION),
     ]
 
 
 def _cluster(clusters: Clusters) -> list[Endpoint]:
     return [
-        Endpoint("GET", "/cluster", clusters.cluster, "the nodes, and who serves what", READ),
-        Endpoint("GET", "/cluster/members/{node}", clusters.member, "one of the nodes", READ),
+        Endpoint("GET", "/cluster", clusters.cluster, READ, cluster.CLUSTER),
+        Endpoint("GET", "/cluster/members/{node}", clusters.member, READ, cluster.MEMBER),
     ]
 
 
 def _models(publishing: Publishing) -> list[Endpoint]:
+    told = published
     return [
-        Endpoint("POST", "/models", publishing.publish, "publish a model", PUBLISH),
+        Endpoint("POST", "/models", publishing.publish, PUBLISH, told.PUBLISH),
+        Endpoint("DELETE", "/models/{dataType}", publishing.retire, PUBLISH, told.RETIRE),
         Endpoint(
-            "DELETE", "/models/{dataType}", publishing.retire, "retire a data type's model", PUBLISH
-        ),
-        Endpoint(
-            "POST",
-            "/models/{dataType}/rollback",
-            publishing.roll_back,
-            "serve an old version",
-            PUBLISH,
+            "POST", "/models/{dataType}/rollback", publishing.roll_back, PUBLISH, told.ROLL_BACK
         ),
     ]
 
 
-def _policies(policies: Policies) -> list[Endpoint]:
+def _policies(asked: Policies) -> list[Endpoint]:
     path = "/policies/{dataType}"
     return [
-        Endpoint("PUT", path, policies.put, "choose among several models", PUBLISH),
-        Endpoint("GET", path, policies.get, "the policy in force", READ),
-        Endpoint("DELETE", path, policies.remove, "have no policy any more", PUBLISH),
-        Endpoint("GET", f"{path}/versions", policies.versions, "all policies there were", READ),
-        Endpoint(
-            "POST", f"{path}/rollback", policies.roll_back, "put an old policy in force", PUBLISH
-        ),
+        Endpoint("PUT", path, asked.put, PUBLISH, policies.PUT),
+        Endpoint("GET", path, asked.get, READ, policies.GET),
+        Endpoint("DELETE", path, asked.remove, PUBLISH, policies.REMOVE),
+        Endpoint("GET", f"{path}/versions", asked.versions, READ, policies.VERSIONS),
+        Endpoint("POST", f"{path}/rollback", asked.roll_back, PUBLISH, policies.ROLL_BACK),
     ]
 
 
 def _index(endpoints: list[Endpoint]) -> Handler:
-    table = {f"{each.method} {each.plain_path}": each.about for each in endpoints}
+    table = {f"{each.method} {each.plain_path}": each.operation.summary for each in endpoints}
 
     async def index(_: web.Request) -> web.Response:
         return json_reply({"name": "repertory", "endpoints": table})

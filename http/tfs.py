@@ -11,6 +11,8 @@ from aiohttp.typedefs import Handler
 from repertory.actors.client import RouterClient
 from repertory.config import ClusterConfig
 from repertory.http.inference import Inference, Inferred
+from repertory.http.openapi import tensorflow_serving as told
+from repertory.http.openapi.operation import Operation
 from repertory.http.scoring import read_body, seconds_allowed
 from repertory.http.tfs_models import TfsModels
 from repertory.http.tfs_names import Names, Path
@@ -31,14 +33,14 @@ class TensorFlowServing:
         self._names = Names(router, inference)
         self._models = TfsModels(router, inference, self._names)
 
-    def endpoints(self) -> Iterator[tuple[str, str, Handler, str, Needed]]:
-        """Yield method, path, handler, a line about it, and the role that it needs."""
+    def endpoints(self) -> Iterator[tuple[str, str, Handler, Needed, Operation]]:
+        """Yield method, path, handler, the role that it needs, and what else is told."""
         for path in _PATHS:
-            yield "GET", path, self._models.status, "how a model's versions do", READ
-            yield "GET", f"{path}/metadata", self._models.metadata, "what goes in and out", READ
-            yield "POST", f"{path}:predict", self.predict, "score rows or columns", SCORE
-            yield "POST", f"{path}:classify", self.classify, "the classes of examples", SCORE
-            yield "POST", f"{path}:regress", self.regress, "the values of examples", SCORE
+            yield "GET", path, self._models.status, READ, told.STATUS
+            yield "GET", f"{path}/metadata", self._models.metadata, READ, told.METADATA
+            yield "POST", f"{path}:predict", self.predict, SCORE, told.PREDICT
+            yield "POST", f"{path}:classify", self.classify, SCORE, told.CLASSIFY
+            yield "POST", f"{path}:regress", self.regress, SCORE, told.REGRESS
 
     async def predict(self, request: web.Request) -> web.Response:
         """Answer by row what was asked by row, and by column what was asked by column."""
