@@ -1,6 +1,6 @@
 """How fast is a door? Beside a bare asyncio echo and beside Thespian's ask.
 
-    python benchmarks/door.py [--rounds N] [--seconds S] [--json FILE]
+    python -m benchmarks.door [--rounds N] [--seconds S] [--json FILE]
 
 Three ways to have a question answered by another process, measured in turns (a busy machine then
 slows all of them alike), at 1, 16 and 64 callers who each wait for their answer before they ask
@@ -33,24 +33,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.wine import FEATURES, MODEL, WINE
+
 CONCURRENCIES = (1, 16, 64)
 WAYS = ("bare echo", "door, 1 record", "door, 100 records", "Thespian ask")
 ALLOWED = 4.0  # times the bare echo, at the highest concurrency
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "wine"
-FEATURES = {
-    "fixed_acidity": 7.4,
-    "volatile_acidity": 0.7,
-    "citric_acid": 0.0,
-    "residual_sugar": 1.9,
-    "chlorides": 0.076,
-    "free_sulfur_dioxide": 11.0,
-    "total_sulfur_dioxide": 34.0,
-    "density": 0.9978,
-    "pH": 3.51,
-    "sulphates": 0.56,
-    "alcohol": 9.4,
-}
 
 
 @dataclass(frozen=True)
@@ -134,7 +121,7 @@ async def door_callers(config_path: Path) -> AsyncIterator[tuple[Call, Call, int
     from repertory.protos.winerecord_pb2 import WineRecord
 
     config = load_config(config_path, {})
-    record = WineRecord(**FEATURES, dataType="wine").SerializeToString()
+    record = WineRecord(**WINE, dataType="wine").SerializeToString()
     async with RouterClient(NodePaths(config, "a").router_door, role="benchmark") as client:
         async with asyncio.timeout(60):
             await client.connected.wait()
@@ -163,7 +150,7 @@ def prepare_model(config_path: Path) -> dict[str, object]:
 
     config = load_config(config_path, {})
     schemas = {name: schema_of(name, item) for name, item in config.data_types.items()}
-    content = (EXAMPLE / "models" / "05-mlp.onnx").read_bytes()
+    content = MODEL.read_bytes()
     descriptor = ModelDescriptor(
         name="mlp", dataType="wine", modeltype=ModelDescriptor.ModelType.ONNX, data=content
     )
@@ -186,7 +173,7 @@ class Asker:
     def __init__(self, folder: Path, size: int) -> None:
         os.environ.setdefault("THESPLOG_FILE", str(folder / "thespian.log"))
         os.environ["REPERTORY_WIRE_KEY"] = secrets.token_hex(32)
-        from echo_actor import EchoActor
+        from benchmarks.echo_actor import EchoActor
 
         from repertory.actors.wire import actor_system
 
@@ -289,7 +276,7 @@ def ratio(results: list[Result]) -> float:
 @contextlib.contextmanager
 def echo_process(path: Path) -> Iterator[None]:
     """Run the echo in a process of its own."""
-    child = subprocess.Popen([sys.executable, __file__, "--be-echo", str(path)])
+    child = subprocess.Popen([sys.executable, "-m", "benchmarks.door", "--be-echo", str(path)])
     try:
         while not path.exists():
             time.sleep(0.01)

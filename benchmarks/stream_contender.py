@@ -25,10 +25,10 @@ class ContenderFailed(Exception):
 
 
 class Running:
-    """A contender at work, whose logs are in the folder of its job."""
+    """A contender at work, whose logs are in its folder."""
 
-    def __init__(self, job: Job, alive: Callable[[], bool]) -> None:
-        self._folder = Path(job.folder)
+    def __init__(self, folder: Path, alive: Callable[[], bool]) -> None:
+        self._folder = folder
         self._alive = alive
 
     def check(self) -> None:
@@ -70,31 +70,44 @@ def program(command: Callable[[], list[str]], *, copies: int = 1) -> Start:
 
     @contextmanager
     def start(job: Job) -> Iterator[Running]:
-        log = Path(job.folder) / "contender.log"
-        variables = {VARIABLE: str(job.file), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-        variables["PYTHONUNBUFFERED"] = "1"
-        with log.open("ab") as output, environment(variables):
-            processes = [
-                subprocess.Popen(
-                    command(),
-                    cwd=job.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,  # Ctrl-C is for the harness
-                    preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
-                )
-                for _ in range(copies)
-            ]
-        try:
-            yield Running(job, lambda: all(process.poll() is None for process in processes))
-        finally:
-            _end(processes, job)
+        with launched(command(), Path(job.folder), job.file, copies=copies) as processes:
+            yield Running(
+                Path(job.folder), lambda: all(process.poll() is None for process in processes)
+            )
 
     return start
 
 
-def _end(processes: list[subprocess.Popen[bytes]], job: Job) -> None:
+@contextmanager
+def launched(
+    command: list[str], folder: Path, mark: Path, *, copies: int = 1
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run a program in a folder, where its log is, and leave nothing of it behind.
+
+    All its processes have the path `mark` in their environment.
+    """
+    variables = {VARIABLE: str(mark), "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    variables["PYTHONUNBUFFERED"] = "1"
+    with (folder / "contender.log").open("ab") as output, environment(variables):
+        processes = [
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for the harness
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no lock taken
+            )
+            for _ in range(copies)
+        ]
+    try:
+        yield processes
+    finally:
+        _end(processes, mark)
+
+
+def _end(processes: list[subprocess.Popen[bytes]], mark: Path) -> None:
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + _END_SECONDS
@@ -103,6 +116,6 @@ def _end(processes: list[subprocess.Popen[bytes]], job: Job) -> None:
             process.wait(max(0.1, deadline - time.monotonic()))
         process.kill()
         process.wait()
-    for pid in with_job(job.file)():  # what a program left behind
+    for pid in with_job(mark)():  # what a program left behind
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)

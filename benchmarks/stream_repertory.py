@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.http_repertory import free_ports
 from benchmarks.stream_contender import Running
 from benchmarks.stream_job import VARIABLE, Job, environment
 from benchmarks.stream_workloads import ROOT
@@ -22,7 +22,7 @@ def node_document(job: Job) -> dict[str, Any]:
     """Return the cluster.yaml of a node that does a job; all else is as it is by default."""
     return {
         "data_dir": f"{job.folder}/data",
-        "http": {"port": _free_port()},
+        "http": {"port": free_ports(1)[0]},
         "kafka": {
             "bootstrap_servers": job.bootstrap,
             "group_id": job.group,
@@ -52,7 +52,7 @@ def start_node(job: Job) -> Iterator[Running]:
     try:
         with environment(variables):
             node.start()
-        running = Running(job, lambda: bool(node.processes()))
+        running = Running(Path(job.folder), lambda: bool(node.processes()))
         _publish(node, job, running)
         yield running
     finally:
@@ -71,9 +71,3 @@ def _publish(node: LocalNode, job: Job, running: Running) -> None:
         raise running.failed(str(error).partition("; the log ends")[0]) from error
     if answer.get("state") != "SERVING":
         raise running.failed(f"the model does not serve: {answer}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
