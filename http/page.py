@@ -9,8 +9,13 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from repertory.http.replies import json_reply
+from repertory.http.visitor import visitor_now
+
 FOLDER = Path(__file__).with_suffix("")
-INDEX = "index.html"
+PREFIX, INDEX, ME = "/page/", "index.html", "me"
+# What the page says with each of its calls, as scripts in browsers have long done.
+CALLS = "X-Requested-With"
 # What the page loads is its own, and nobody may show it in a frame to have its buttons pressed.
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self';"
@@ -35,22 +40,46 @@ class Page:
         paths = [path for path in folder.rglob("*") if path.is_file()]
         self._files = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
 
+    @web.middleware
+    async def welcome(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Show the page itself to everybody: it tells nothing of the node, and asks for a token.
+
+        So that it can do so, no browser is told to ask for a password when its calls are refused.
+        """
+        if request.method in ("GET", "HEAD") and (name := self._wanted(request)) is not None:
+            response: web.StreamResponse = self._reply(request, name)
+            response.headers[hdrs.VARY] = hdrs.ACCEPT
+            return response
+        response = await handler(request)
+        if response.status == 401 and CALLS in request.headers:
+            challenge = response.headers.get(hdrs.WWW_AUTHENTICATE, "")
+            response.headers[hdrs.WWW_AUTHENTICATE] = challenge.partition(", Basic ")[0]
+        return response
+
+    def _wanted(self, request: web.Request) -> str | None:
+        """Return the file that a request is for; None when it is for something else."""
+        if request.path == "/" and "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+            return INDEX
+        name = request.path.removeprefix(PREFIX)
+        return name if request.path.startswith(PREFIX) and name in self._files else None
+
     def or_else(self, index: Handler) -> Handler:
-        """Return what answers at `/`: the page for a browser, `index` for all others."""
+        """Return what answers at `/` to all but browsers, which are welcome to the page."""
 
         async def root(request: web.Request) -> web.StreamResponse:
-            if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
-                response: web.StreamResponse = self._reply(request, INDEX)
-            else:
-                response = await index(request)
+            response = await index(request)
             response.headers[hdrs.VARY] = hdrs.ACCEPT
             return response
 
         return root
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer with a file of the page; 404 when there is none of that name."""
-        return self._reply(request, request.match_info["file"])
+        """Answer with a file of the page; 404 when there is none of that name.
+
+        `me` is who asks, and what that one may do; `dataTypes` is null for all of them.
+        """
+        name = request.match_info["file"]
+        return _me() if name == ME else self._reply(request, name)
 
     async def index(self, request: web.Request) -> web.Response:
         """Answer with the page itself."""
@@ -69,6 +98,15 @@ class Page:
             response.body, response.content_type = found.content, found.content_type
             response.charset = "utf-8"
         return response
+
+
+def _me() -> web.Response:
+    visitor = visitor_now()
+    assert visitor is not None
+    grant = visitor.grant
+    data_types = None if grant.data_types is None else sorted(grant.data_types)
+    about = {"who": visitor.who, "roles": sorted(grant.roles), "dataTypes": data_types}
+    return json_reply(about, headers={"Cache-Control": "no-store"})
 
 
 def _read(path: Path) -> _File:

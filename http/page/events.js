@@ -1,6 +1,8 @@
 // `GET /events`, read anew whenever it ends, while the page is to be seen: browsers have few
 // connections to a server, and pages that nobody looks at, or that were left, keep theirs.
 
+import { admitted, headers, on, refused } from "./session.js";
+
 const AGAIN_MS = 1000;
 // The node says something each second; when it has been silent for this long it is asked anew.
 const SILENT_MS = 6000;
@@ -9,11 +11,12 @@ const SILENT_MS = 6000;
 export async function listen(heard, lost) {
   for (;;) {
     await seen();
+    await admitted();
     try {
       await once(heard);
       lost("the node ended the connection");
     } catch (error) {
-      lost(error.message);
+      if (error.message) lost(error.message);
     }
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
@@ -29,9 +32,10 @@ function seen() {
 
 async function once(heard) {
   const stop = new AbortController();
-  const left = () => stop.abort(new Error("nobody looks"));
+  const left = () => stop.abort(new Error(""));
   addEventListener("pagehide", left);
   document.addEventListener("visibilitychange", left);
+  on("refused", left, { signal: stop.signal });
   let timer;
   const alive = () => {
     clearTimeout(timer);
@@ -39,8 +43,14 @@ async function once(heard) {
   };
   alive();
   try {
-    const reply = await fetch("/events", { signal: stop.signal, cache: "no-store" });
-    if (!reply.ok) throw new Error((await reply.json()).error);
+    const sent = headers();
+    const reply = await fetch("/events", { headers: sent, signal: stop.signal, cache: "no-store" });
+    if (!reply.ok) {
+      const { error } = await reply.json();
+      if (reply.status !== 401) throw new Error(error);
+      refused(sent, error); // which says it
+      throw new Error("");
+    }
     const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {

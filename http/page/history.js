@@ -13,11 +13,11 @@ export class History {
   #at = 0;
   #points = new Map();
 
-  /** Note a look at the data types, made at a moment in milliseconds. */
-  add(at, dataTypes) {
+  /** Note a look at the data types, made at a moment in milliseconds, and their latencies then. */
+  add(at, dataTypes, latencies) {
     for (const [name, { state }] of Object.entries(dataTypes)) {
       const points = this.of(name);
-      points.push(this.#point(at, state, this.#before?.[name]?.state));
+      points.push({ ...this.#point(at, state, this.#before?.[name]?.state), ...latencies[name] });
       while (points[0].at < at / 1000 - KEPT_SECONDS) points.shift();
     }
     this.#before = dataTypes;
@@ -36,17 +36,13 @@ export class History {
 
   #point(at, state, before) {
     const model = whole(state);
-    const point = { at: at / 1000, records: null, errors: null, p50: null, p99: null, mean: null };
+    const point = { at: at / 1000, records: null, errors: null, p50: null, p90: null, p99: null };
     if (!model) return point;
     point.version = model.version;
-    if (model.usage) Object.assign(point, { p50: model.percentiles.p50, p99: model.percentiles.p99 });
     const old = before && whole(before);
     const seconds = (at - this.#at) / 1000;
     if (!old || seconds <= 0) return point;
-    Object.assign(point, rates(model, old, seconds));
-    const since = old.version === model.version && model.batches > old.batches ? old : null;
-    if (since) point.mean = (model.duration - since.duration) / (model.batches - since.batches);
-    return point;
+    return Object.assign(point, rates(model, old, seconds));
   }
 }
 

@@ -3,6 +3,9 @@
 import { showCluster } from "./cluster.js";
 import { byId, rows, say } from "./dom.js";
 import { listen } from "./events.js";
+import { signIn } from "./signin.js";
+import { on } from "./session.js";
+import { showRights } from "./rights.js";
 import { History, whole } from "./history.js";
 import { Stage } from "./stage.js";
 import { NOTHING, milliseconds, modelName, rate } from "./texts.js";
@@ -29,7 +32,7 @@ class Page {
       this.#look = data;
       this.#changed();
     } else if (this.#look) {
-      this.#history.add(data.at, this.#look.dataTypes);
+      this.#history.add(data.at, this.#look.dataTypes, data.latencies);
     }
     if (this.#look) this.#figures();
   }
@@ -49,7 +52,15 @@ class Page {
     this.#trial.show(name, this.#look.dataTypes[name].features);
     this.#upload.choose(name);
     this.#versions.show(name);
+    showRights(name);
     this.#figures();
+  }
+
+  /** Offer what the one who is signed in now may do. */
+  welcome() {
+    if (this.#chosen === null) return;
+    showRights(this.#chosen);
+    this.#versions.refresh();
   }
 
   #changed() {
@@ -82,7 +93,9 @@ class Page {
       else link.removeAttribute("aria-current");
     }
     if (this.#chosen !== null) {
-      this.#stage.show(this.#chosen, dataTypes[this.#chosen].state, this.#history.of(this.#chosen));
+      const { state } = dataTypes[this.#chosen];
+      const publisher = this.#versions.publisher(state.version);
+      this.#stage.show(this.#chosen, state, this.#history.of(this.#chosen), publisher);
     }
   }
 
@@ -107,6 +120,8 @@ function connection(kind, text) {
 
 const page = new Page();
 addEventListener("hashchange", () => page.choose());
+on("welcome", () => page.welcome());
+signIn((why) => page.lost(why));
 listen(
   (event, data) => page.heard(event, data),
   (why) => page.lost(why),

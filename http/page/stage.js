@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { byId, element, keyed, rows, say } from "./dom.js";
 import { whole } from "./history.js";
+import { showResults } from "./results.js";
 import { NOTHING, count, milliseconds, modelName, moment, rate } from "./texts.js";
 
 export class Stage {
@@ -12,19 +13,20 @@ export class Stage {
   ]);
   #latency = new Chart(byId("latency"), [
     { key: "p50", label: "p50", colour: "--series-1" },
+    { key: "p90", label: "p90", colour: "--series-3", dash: [2, 3] },
     { key: "p99", label: "p99", colour: "--series-2", dash: [6, 3] },
-    { key: "mean", label: "mean now", colour: "--series-3", dash: [2, 3] },
   ]);
 
   /** Show a data type as it is, and its points so far. */
-  show(name, state, points) {
+  show(name, state, points, publisher) {
     const model = whole(state);
     say(byId("stage-title"), `On stage for ${name}`);
     say(byId("stage-model"), model ? `${modelName(model)}, version ${model.version}` : "nothing");
     const trouble = state.error ?? (state.stale ? staleness(state) : "");
     say(byId("stage-trouble"), trouble);
     byId("stage-trouble").hidden = !trouble;
-    facts(model ? factsOf(state, model, points.at(-1) ?? {}) : []);
+    facts(model ? factsOf(state, model, points.at(-1) ?? {}, publisher) : []);
+    showResults(state.recent ?? []);
     slots(state);
     if (!document.hidden) this.#charts(points);
   }
@@ -32,7 +34,7 @@ export class Stage {
   #charts(points) {
     const last = points.at(-1) ?? {};
     this.#throughput.show(points, `${rate(last.records)} records and ${rate(last.errors)} errors per second now`);
-    this.#latency.show(points, `median ${milliseconds(last.p50)} ms, 99th percentile ${milliseconds(last.p99)} ms`);
+    this.#latency.show(points, `of the last 5 seconds: median ${milliseconds(last.p50)} ms, 99th percentile ${milliseconds(last.p99)} ms`);
   }
 }
 
@@ -40,9 +42,10 @@ function staleness(state) {
   return `a node that serves it cannot be reached since ${moment(state.staleSince)}: its part of the figures is as it was then`;
 }
 
-function factsOf(state, model, point) {
+function factsOf(state, model, point, publisher) {
   return [
     ["since", moment(model.since)],
+    ["published by", publisher],
     ["format", state.modelType ?? NOTHING],
     ["description", model.description || NOTHING],
     ["SHA-256", model.sha256 ? `${model.sha256.slice(0, 12)}…` : NOTHING],

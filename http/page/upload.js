@@ -31,6 +31,7 @@ export class Upload {
     const button = form.querySelector("button");
     const body = new FormData(form);
     for (const name of ["description", "modelType"]) if (!body.get(name)) body.delete(name);
+    if (!body.get("signature").size) body.delete("signature");
     tell("", `${body.get("name")} is sent and checked …`);
     button.disabled = true;
     const reply = await call("POST", "/models", body);

@@ -1,6 +1,7 @@
 """Chromium without a screen, as Debian packages it, and what a page is asked in it."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,11 @@ PATIENCE_SECONDS = 20.0
 # axe-core 4.14.1 (MPL-2.0), from the npm package "axe-core", unchanged; for tests only.
 AXE = Path(__file__).with_name("axe.min.js")
 
-REJECTED = "/models - Failed to load resource: the server responded with a status of 422"
+# Chromium logs each answer that says no: that a model is rejected, or a token, is the page's business.
+SAID_NO = re.compile(
+    r"/(models|page/me|events|models/wine/versions|policies/wine/versions)"
+    r" - Failed to load resource: the server responded with a status of (422|401|403) "
+)
 
 
 def do_without(reason: str) -> NoReturn:
@@ -99,14 +104,11 @@ class Browser:
         ]
 
     def console(self) -> list[str]:
-        """Return the errors and warnings that were logged since it was asked last.
-
-        Chromium logs each answer that says no; that a model is rejected is the page's business.
-        """
+        """Return the errors and warnings that were logged since it was asked last, but `SAID_NO`."""
         return [
             each["message"]
             for each in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
-            if each["level"] in ("SEVERE", "WARNING") and REJECTED not in each["message"]
+            if each["level"] in ("SEVERE", "WARNING") and not SAID_NO.search(each["message"])
         ]
 
 

@@ -9,6 +9,7 @@ from tests.conftest import free_port
 from tests.page.browser import Browser, browser_of
 
 from repertory.actors.local_node import LocalNode
+from repertory.models.signing import SigningKey
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,18 +31,32 @@ def page_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode]:
 
 
 @pytest.fixture(scope="session")
-def shared_browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
-    """Chromium, which takes a second to start."""
-    # Whether there is one is known before a node is started for it.
+def guarded_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode]:
+    """A node that wants tokens, and signed models: `key.pem`, beside its configuration, signs."""
+    folder = tmp_path_factory.mktemp("guarded")
+    document = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    key = SigningKey.make(folder / "key.pem")
+    document |= {"data_dir": str(folder / "data"), "http": {"port": free_port()}}
+    document["models"] = {"trusted_keys": [key.public]}
+    config = folder / "cluster.yaml"
+    config.write_text(yaml.safe_dump(document))
+    with LocalNode(config, log=folder / "node.log") as node:
+        node.wait_until(ready=False)
+        yield node
+    node.wait_gone()
+
+
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[Browser]:
+    """Chromium, which takes a second to start; it is asked for before the nodes that it shows."""
     with browser_of("") as browser:
-        node: LocalNode = request.getfixturevalue("page_node")
-        browser.url = node.url
         yield browser
 
 
 @pytest.fixture
-def browser(shared_browser: Browser) -> Iterator[Browser]:
+def browser(shared_browser: Browser, page_node: LocalNode) -> Iterator[Browser]:
     """A window with the page of wine; a test fails when the console tells of an error."""
+    shared_browser.url = page_node.url
     shared_browser.look()
     shared_browser.open("#/wine")
     yield shared_browser
