@@ -64,6 +64,9 @@ def foreign_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode
     document = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     document["data_dir"] = str(folder / "data")
     document["http"] = {"port": free_port(), "grpc_port": free_port()}
+    # For a regression, beside the classification of `forest_node`.
+    wine = document["data_types"]["wine"]
+    document["data_types"]["grade"] = wine | {"topics": [], "required": False}
     path = folder / "cluster.yaml"
     path.write_text(yaml.safe_dump(document))
     with LocalNode(path, log=folder / "node.log") as node:
