@@ -72,6 +72,9 @@ class Version(_Told):
     reason: str = ""
     description: str = ""
     model_type: str = ""
+    signed_by: str | None = None
+    published_by: str | None = None
+    origin: str | None = None
     published: datetime | None = field(default=None, metadata=MOMENT)
     serving_since: datetime | None = field(default=None, metadata=MOMENT)
     retired: datetime | None = field(default=None, metadata=MOMENT)

@@ -14,6 +14,7 @@ from repertory.client.pursuit import Heard, Nodes, Pause, Pursuit, Step
 from repertory.client.records import Records, body_of, is_matrix
 from repertory.client.scores import Scores
 from repertory.client.settings import PUBLISH_TIMEOUT, RETRIES, TIMEOUT, Certificate, Settings
+from repertory.client.signatures import signature_of
 from repertory.client.watching import Watched
 from repertory.errors import RequestFailed
 
@@ -93,17 +94,24 @@ class Client:
         name: str | None = None,
         description: str = "",
         model_type: str | None = None,
+        signature: str | PathLike[str] | None = None,
         wait: bool = True,
         timeout: float | None = None,
     ) -> Published:
         """Publish a model, a file or its bytes, and wait until it serves.
 
-        `name` is by default that of the file; `model_type` is told from the content. Without
-        `wait`, `versions` tells what becomes of it. Raises Rejected with the reason; when the
+        `name` is by default that of the file; `model_type` is told from the content; `signature` is
+        what `repertory sign` wrote, a path or the text, by default the file `MODEL.sig` if there is
+        one. Without `wait`, `versions` tells what becomes of it. Raises Rejected with the reason; when the
         connection broke after something was sent, it is not sent again, and Unreachable says so.
         """
         form = calls.form(
-            data_type, model, name=name, description=description, modelType=model_type
+            data_type,
+            model,
+            name=name,
+            description=description,
+            modelType=model_type,
+            signature=signature_of(model, signature),
         )
         return self._change(calls.publish(form, wait=wait), timeout)
 
