@@ -261,14 +261,15 @@ def test_what_a_process_counted_outlives_it(node: LocalNode) -> None:
 
 async def test_the_node_is_ready_when_each_process_listens(node: LocalNode) -> None:
     pid = (await asyncio.to_thread(wait_for_all, node))[1]
-    assert (await ask(node, "health"))["ready"]
-    os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while (health := await ask(node, "health"))["ready"]:
+    async with asyncio.timeout(60), RouterClient(node.paths.router_door, role="test") as router:
+        await router.connected.wait()
+        assert (await router.ask("health", timeout=5))["ready"]
+        os.kill(pid, signal.SIGKILL)
+        while (health := await router.ask("health", timeout=5))["ready"]:
             await asyncio.sleep(0)
         missing = "1 of 2 processes of the HTTP face have not reported yet"
         assert health["troubles"] == {"http": [missing]}
-        while not (await ask(node, "health"))["ready"]:
+        while not (await router.ask("health", timeout=5))["ready"]:
             await asyncio.sleep(0.02)
 
 
