@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import pytest
@@ -16,9 +16,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.http.security_world import World
 
 from repertory.actors.local_node import LocalNode
-from repertory.http.grpc_access import role_of
+from repertory.errors import InvalidRequest
+from repertory.http.inference import Inference
 from repertory.protos.private import tensorflow_pb2 as tf
 from repertory.protos.private import tensorflow_serving_pb2 as tfs
 
@@ -52,11 +54,11 @@ async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
 def send(channel: grpc.aio.Channel) -> Send:
     """Call a method by its name; the reply, and the call for what is beside it."""
 
-    async def ask(name: str, request: Message | bytes, timeout: float = 20) -> tuple[Any, Any]:
+    async def ask(name: str, request: Message | bytes) -> tuple[Any, Any]:
         service, method = METHODS[name]
         content = request if isinstance(request, bytes) else request.SerializeToString()
         multicallable: Any = channel.unary_unary(f"/{service}/{name}")
-        call = multicallable(content, timeout=timeout)
+        call = multicallable(content, timeout=20)
         reply = await call
         return getattr(tfs, method.output_type.name).FromString(reply), call
 
@@ -249,6 +251,7 @@ async def test_a_configuration_is_not_reloaded_and_why_is_told(send: Send) -> No
         ({"inputs": {"a": wines(1), "b": wines(1)}}, INVALID, "there is no input"),
         ({"inputs": {"x": tensor(2, 11, tensor_content=b"1234")}}, INVALID, "needs 22"),
         ({"inputs": {"x": tensor(10**9, 11, float_val=[1])}}, INVALID, "has 1 elements"),
+        ({"inputs": {"x": tensor(1, 11, float_val=[float("inf")])}}, INVALID, "record 0"),
     ],
 )
 async def test_what_cannot_be_answered_has_a_status(
@@ -296,9 +299,20 @@ async def test_classes_are_no_numbers(send: Send, wine: Wine) -> None:
     assert (status, "use classify" in why) == (INVALID, True)
 
 
-async def test_the_deadline_of_a_call_is_kept(send: Send) -> None:
-    status, _ = await refusal(send("Predict", predict(1), timeout=0.0001))
-    assert status is StatusCode.DEADLINE_EXCEEDED
+async def test_the_shorter_of_two_deadlines_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(*_: Any, seconds: float) -> NoReturn:
+        raise InvalidRequest(str(seconds))
+
+    monkeypatch.setattr(Inference, "infer", tell)
+    world, content = World(tmp_path, deadline_ms=9000), predict(1).SerializeToString()
+    async with grpc.aio.insecure_channel(await world.grpc()) as channel:
+        method: Any = channel.unary_unary(f"/{PREDICTION}/Predict")
+        told = [float((await refusal(method(content, timeout=t)))[1]) for t in (5, 60, None)]
+    await world.close()
+    assert 0 < told[0] < 5
+    assert told[1:] == [9, 9]
 
 
 @pytest.mark.parametrize(
@@ -352,14 +366,6 @@ async def test_health_and_reflection_know_both_services(
         methods = pool.FindServiceByName(PREDICTION).methods_by_name
         assert methods["Predict"].input_type.full_name == "tensorflow.serving.PredictRequest"
         assert pool.FindMessageTypeByName("tensorflow.TensorProto").fields_by_name["dtype"]
-
-
-def test_every_call_needs_a_role() -> None:
-    roles = {name: role_of(f"/{service}/{name}") for name, (service, _) in METHODS.items()}
-    scoring = ("Predict", "Classify", "Regress", "MultiInference")
-    reading = ("GetModelMetadata", "GetModelStatus")
-    expected = dict.fromkeys(scoring, "score") | dict.fromkeys(reading, "read")
-    assert roles == expected | {"HandleReloadConfigRequest": "admin"}
 
 
 _NAMES = st.sampled_from(["wine", "test", "cider", "alcohol", "x", "", "\0"])
