@@ -59,7 +59,7 @@ def run(
         for number in range(1, rounds + 1):
             begin = (number - 1) * len(servers) // rounds
             for turn, server in enumerate([*servers[begin:], *servers[:begin]], 1):
-                folder = Path(place) / f"{number}-{server.key}"
+                folder = Path(place) / f"{number}-{turn}"
                 about = f"round {number}, {turn} of {len(servers)}: {server.key}"
                 with console.status(about) as status:
                     say = _saying(status, about)
@@ -123,7 +123,7 @@ def estimate(servers: Sequence[Server], length: Length) -> float:
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option(
-    "--seconds", default=4.0, show_default=True, type=click.FloatRange(min=0.1), help="Of a load."
+    "--seconds", default=3.5, show_default=True, type=click.FloatRange(min=0.1), help="Of a load."
 )
 @click.option("--warm", default=0.5, show_default=True, help="Seconds before that.")
 @click.option(

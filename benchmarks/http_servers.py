@@ -56,13 +56,13 @@ class Server:
     forms: tuple[Form, ...]
     start: Start
     versions: Callable[[], str]
-    batching: bool | None = None
-    """Whether it is told to batch; None: there is nothing to tell."""
+    setting: str = ""
+    """What it is told, of several things that it could be; empty when there is nothing to tell."""
 
     @property
     def key(self) -> str:
         """What tells it from all others."""
-        return f"{self.name}+batching" if self.batching else self.name
+        return f"{self.name}, {self.setting}" if self.setting else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +75,33 @@ class Peer:
     command: Callable[[Path, int], Sequence[str]]
     """Of the environment's bin folder and the port."""
     forms: tuple[Form, ...]
-    batches: bool = True
-    """Whether it can be told to."""
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {"": {}})
+    """What it can be told, by name: variables that come on top of these."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    when_batching: Mapping[str, str] = field(default_factory=dict)
 
     def servers(self) -> list[Server]:
-        """Return it with batching off and on, or as it is."""
+        """Return it with each of its settings."""
         return [
             Server(
                 self.name,
                 self.title,
                 self.forms,
-                partial(self._start, batching),
+                partial(self._start, variables),
                 partial(pinned, self.name, *self.packages, "onnxruntime"),
-                batching if self.batches else None,
+                setting,
             )
-            for batching in ((False, True) if self.batches else (False,))
+            for setting, variables in self.settings.items()
         ]
 
     @contextlib.contextmanager
-    def _start(self, batching: bool, folder: Path) -> Iterator[Up]:
+    def _start(self, told: Mapping[str, str], folder: Path) -> Iterator[Up]:
         programs = environment_python(self.name).parent
         port, grpc_port, metrics = free_ports(3)
         ports = {"PORT": str(port), "GRPC": str(grpc_port), "METRICS": str(metrics)}
-        settings = {**self.variables, **(self.when_batching if batching else {})}
-        variables = {name: text.format(**ports) for name, text in settings.items()}
+        texts = {**self.variables, **told}
+        variables = {name: text.format(**ports) for name, text in texts.items()}
         variables |= {"PEER_PORT": str(port), "PEER_GRPC_PORT": str(grpc_port)}
-        variables |= {"PEER_BATCHING": str(int(batching)), "HOME": str(folder)}
-        variables["PATH"] = f"{programs}:{os.environ['PATH']}"
+        variables |= {"HOME": str(folder), "PATH": f"{programs}:{os.environ['PATH']}"}
         mark, command = folder / "job.json", [*self.command(programs, port)]
         with environment(variables), launched(command, folder, mark) as processes:
             running = Running(folder, lambda: processes[0].poll() is None)
@@ -167,6 +165,13 @@ def _bentoml(programs: Path, port: int) -> list[str]:
     return [str(programs / "bentoml"), "serve", service, "--host", "127.0.0.1", "-p", str(port)]
 
 
+_BATCHES_OR_NOT = {"not batching": {}, "batching": {"PEER_BATCHING": "1"}}
+_MLSERVER_BATCHES = {
+    "MLSERVER_MODEL_MAX_BATCH_SIZE": "64",
+    "MLSERVER_MODEL_MAX_BATCH_TIME": "0.002",
+}
+_MLSERVER_NO_WORKERS = {"MLSERVER_PARALLEL_WORKERS": "0"}  # the model in the server's own process
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -176,7 +181,6 @@ PEERS = {
             ("fastapi", "uvicorn", "uvloop", "httptools"),
             _uvicorn,
             (record("/predict"),),
-            batches=False,
         ),
         Peer(
             "mlserver",
@@ -193,9 +197,11 @@ PEERS = {
                 "MLSERVER_MODEL_NAME": "wine",
                 "MLSERVER_MODEL_IMPLEMENTATION": "benchmarks.peers.mlserver_server.WineRuntime",
             },
-            when_batching={
-                "MLSERVER_MODEL_MAX_BATCH_SIZE": "64",
-                "MLSERVER_MODEL_MAX_BATCH_TIME": "0.002",
+            settings={
+                "not batching": {},
+                "batching": _MLSERVER_BATCHES,
+                "no workers, not batching": _MLSERVER_NO_WORKERS,
+                "no workers, batching": {**_MLSERVER_NO_WORKERS, **_MLSERVER_BATCHES},
             },
         ),
         Peer(
@@ -204,6 +210,7 @@ PEERS = {
             ("litserve", "fastapi", "uvicorn", "uvloop"),
             _module("litserve"),
             (record("/predict"),),
+            _BATCHES_OR_NOT,
         ),
         Peer(
             "bentoml",
@@ -211,6 +218,7 @@ PEERS = {
             ("bentoml", "starlette", "uvicorn"),
             _bentoml,
             (BENTO,),
+            _BATCHES_OR_NOT,
             variables={"BENTOML_DO_NOT_TRACK": "True"},
         ),
         Peer(
@@ -219,7 +227,6 @@ PEERS = {
             ("kserve", "fastapi", "uvicorn", "grpcio"),
             _module("kserve"),
             (OIP_JSON, OIP_GRPC),
-            batches=False,  # its batcher is a sidecar of Kubernetes
         ),
         Peer(
             "rayserve",
@@ -227,6 +234,7 @@ PEERS = {
             ("ray", "starlette", "uvicorn"),
             _module("rayserve"),
             (record("/"),),
+            _BATCHES_OR_NOT,
             variables={
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # as its pages on performance say

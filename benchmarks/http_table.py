@@ -91,9 +91,7 @@ def _chosen(found: Medians, by_key: Mapping[str, Server]) -> tuple[list[Row], li
 
 
 def _title(server: Server) -> str:
-    if server.batching is None:
-        return server.title
-    return f"{server.title}, {'batching' if server.batching else 'not batching'}"
+    return f"{server.title}, {server.setting}" if server.setting else server.title
 
 
 def _speeds(

@@ -153,8 +153,8 @@ def results(rates: dict[tuple[str, str], float]) -> list[Result]:
 RATES = {
     ("repertory", "`/score`"): 1000.0,
     ("fastapi", "`/predict`"): 2000.0,
-    ("litserve", "`/predict`"): 100.0,
-    ("litserve+batching", "`/predict`"): 500.0,
+    ("litserve, not batching", "`/predict`"): 100.0,
+    ("litserve, batching", "`/predict`"): 500.0,
 }
 
 
@@ -173,6 +173,6 @@ def test_a_form_that_failed_once_is_shown_as_failed() -> None:
 def test_the_floor_is_no_peer_to_be_ahead_of_but_its_latency_is_a_limit() -> None:
     lines = verdicts(medians(results(RATES)), SERVERS)
     assert (
-        "ok requests/s, 64 clients: /score 1,000.00, litserve+batching `/predict` 500.00" in lines
+        "ok requests/s, 64 clients: /score 1,000.00, litserve, batching `/predict` 500.00" in lines
     )
     assert lines[-1] == "NO p50 of one client: 2.00 times FastAPI's"
