@@ -104,6 +104,8 @@ class ModelVersion(TypedDict):
     description: str
     modelType: str | None
     signedBy: str | None
+    publishedBy: str | None
+    origin: str | None
     published: Moment
     servingSince: Moment | None
     retired: Moment | None
