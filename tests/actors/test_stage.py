@@ -46,6 +46,10 @@ class Adds:
 class Classes(Adds):
     """A model that says how strong a wine is."""
 
+    signature = Signature(
+        Task.CLASSIFICATION, (), probabilities_output="p", classes=("light", "strong")
+    )
+
     def score(self, columns: Columns) -> Outcomes:
         """Score a batch."""
         strong = (columns.features["alcohol"].astype(np.float64) > 12).astype(np.int32)
@@ -73,6 +77,15 @@ def wine(ph: float, alcohol: float) -> bytes:
 @pytest.fixture
 def stage() -> Stage:
     return Stage(Shard("wine"), RecordDecoder(schema_of("wine", WINE), load_message(WINE.message)))
+
+
+def test_what_a_model_answers_is_told_before_it_has(stage: Stage) -> None:
+    stage.swap(update(1), Adds(0))
+    told = stage.state_json()
+    assert (told["task"], "probabilities" in told) == ("regression", False)
+    stage.swap(update(2), Classes(0))
+    told = stage.state_json()
+    assert (told["task"], told["probabilities"]) == ("classification", 2)
 
 
 def test_without_a_model_there_is_no_score_and_no_state(stage: Stage) -> None:
