@@ -1,6 +1,6 @@
 """What the endpoints in `http/queries.py` answer, and the others that only look."""
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -20,6 +20,8 @@ from repertory.journal.lifecycle import ModelState
 
 Moment = Annotated[int, Field(description="Milliseconds since 1970.")]
 Milliseconds = Annotated[float, Field(description="Milliseconds.")]
+Task = Literal["classification", "regression"]
+Classes = Annotated[int, Field(description="How many probabilities come beside a label.")]
 
 
 class OnStage(TypedDict):
@@ -32,6 +34,8 @@ class OnStage(TypedDict):
     version: int
     sha256: str
     since: Moment
+    task: Task
+    probabilities: NotRequired[Classes]
     slot: NotRequired[str]
     replicas: NotRequired[dict[str, dict[str, Any]]]
 
@@ -68,6 +72,8 @@ class DataTypeState(TypedDict):
     version: NotRequired[int]
     sha256: NotRequired[str]
     since: NotRequired[Moment]
+    task: NotRequired[Task]
+    probabilities: NotRequired[Classes]
     usage: NotRequired[int]
     errors: NotRequired[int]
     batches: NotRequired[int]
