@@ -134,6 +134,9 @@ async def _read_load(request: web.Request, spool: Spool) -> Question:
 
 def _understood(document: dict[str, Any], content: SpoolFile) -> Question:
     parameters = _parameters(document)
+    signature = parameters.get("signature")
+    if not isinstance(signature, str | None):
+        raise InvalidRequest(f"signature must be a string, not {signature!r:.60}")
     files = [key for key in parameters if key.startswith(_FILE)]
     if not files:
         return {}
@@ -144,9 +147,6 @@ def _understood(document: dict[str, Any], content: SpoolFile) -> Question:
     (name,) = files
     if not isinstance(parameters[name], str):
         raise InvalidRequest(f"{name} must be base64 in a string, not {parameters[name]!r:.60}")
-    signature = parameters.get("signature")
-    if not isinstance(signature, str | None):
-        raise InvalidRequest(f"signature must be a string, not {signature!r:.60}")
     decode_base64(parameters[name], content)
     return {"content_file": str(content.path), "signature": signature}
 

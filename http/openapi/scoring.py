@@ -21,7 +21,7 @@ FLAG = {"type": "string", "enum": ["true", "false", "1", "0"]}
 TIMEOUT = Parameter(
     "X-Request-Timeout",
     "Seconds that the answer may take; http.deadline_ms if it is more.",
-    {"type": "string", "pattern": "^[0-9]{0,3}[1-9](\\.[0-9]{1,3})?$"},
+    {"type": "number", "exclusiveMinimum": 0},
     "header",
 )
 

@@ -58,10 +58,13 @@ class PredictedColumns(TypedDict):
     outputs: dict[str, list[Any]] | list[Any]
 
 
+ClassAndScore = Annotated[list[str | float | None], Field(min_length=2, max_length=2)]
+
+
 class Classified(TypedDict):
     """Pairs of class and score, for each record."""
 
-    results: list[list[tuple[str, float | None]]]
+    results: list[list[ClassAndScore]]
 
 
 class Regressed(TypedDict):
