@@ -189,13 +189,15 @@ class Links:
             return
         if address is None:
             return
-        source = self._hub.tcp_address[0]  # so that a firewall can tell nodes apart
+        source = self._hub.tcp_address[
+            0
+        ]  # so that a firewall can tell nodes apart; "": not open yet
         link.peer = self._hub.connect_tcp(
             address,
             link.door.door_port,
             tls=self._tls.client if self._tls is not None else None,
             server_name=link.node,
-            source=None if ip_address(source).is_unspecified else source,
+            source=source if source and not ip_address(source).is_unspecified else None,
         )
         self._peers[link.peer] = link
         link.caller, link.is_up = Caller(self._own, link.node), False

@@ -272,6 +272,13 @@ def test_a_door_that_cannot_be_opened_is_told_by_its_key(world: World) -> None:
         world.side("a")
 
 
+def test_a_node_whose_own_door_is_not_open_calls_others_all_the_same(world: World) -> None:
+    caller = Side(world.config(), "a")
+    world.sides.append(caller)
+    world.side("b")
+    world.until(lambda: any(isinstance(each, LinkUp) for each in caller.happened))
+
+
 def test_hosts_may_have_names(world: World) -> None:
     config = world.config()
     b = config.nodes["b"].model_copy(update={"host": "localhost"})
