@@ -68,6 +68,7 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
             # Not left to aiohttp, which would not take the rest of a body that is coming in.
             if not await in_hand.drain(finished - loop.time()):
                 log.warning("some requests could not be finished in time")
+            await listener.flush(finished - loop.time())
             process.progress.done(Step.COMMIT)
         finally:
             if grpc is not None:

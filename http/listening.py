@@ -14,11 +14,14 @@ from aiohttp import web
 
 from repertory.config import Http
 from repertory.http.access import ACCESS
+from repertory.http.patience import give_up_silent
 from repertory.http.protocol import HEADER_BYTES, HEADERS, LINE_BYTES, JsonProtocol, Tell
 
 # For those who keep a connection, or have just made one, to send what they were about to send.
 LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.01
+# A client that takes nothing of a reply for so long, while the face waits to end, holds it no more.
+STALL_SECONDS = 1.0
 # For handshakes that are half done, when no new ones begin.
 HANDSHAKE_SECONDS = 0.05
 # linux/filter.h: instructions of a socket filter, which sees a segment from its TCP header on.
@@ -71,6 +74,9 @@ class Listener:
         except OSError as error:
             log.error("cannot listen", host=http.host, port=http.port, why=error.strerror)
             raise SystemExit(1) from None
+        for each in listener.sockets:
+            with each.dup() as door:  # the loop's own cannot be told anything
+                give_up_silent(door)
         found = cls(runner, listener, tls)
         log.info("listening", url=found.url)
         return found
@@ -103,6 +109,22 @@ class Listener:
             async with asyncio.timeout(LINGER_SECONDS):
                 while self._server.connections:
                     await asyncio.sleep(LOOK_SECONDS)
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until clients have taken their replies; not for those that have stopped taking them."""
+        loop = asyncio.get_running_loop()
+        end, before, since = loop.time() + seconds, 0, loop.time()
+        while (unsent := self._unsent()) and loop.time() < end:
+            if unsent != before:
+                before, since = unsent, loop.time()
+            elif loop.time() - since > STALL_SECONDS:
+                log.warning("some replies are not taken by their clients", bytes=unsent)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _unsent(self) -> int:
+        transports = (each.transport for each in self._server.connections)
+        return sum(each.get_write_buffer_size() for each in transports if each is not None)
 
 
 def _tell(runner: web.AppRunner) -> Tell | None:

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
+from repertory.http.patience import PatientProtocol
 from repertory.http.replies import error_reply
 
 # Two numbers, so that what is too long can be told from each other: aiohttp says the limit alone.
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 Tell = Callable[[str, str, str], None]
 
 
-class JsonProtocol(web.RequestHandler):
+class JsonProtocol(PatientProtocol):
     """A connection that answers in JSON also what is no HTTP, and so reaches no handler."""
 
     def __init__(self, server: web.Server, *, tell: Tell | None = None, **options: Any) -> None:
