@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from google.protobuf.message import DecodeError
 
@@ -56,6 +56,7 @@ def read_descriptor(serialised: bytes, limits: Models) -> Published:
         ) from error
     if not descriptor.dataType:
         raise ModelRejected("the descriptor names no data type: set dataType")
+    _refuse_misleading(descriptor.name)
     model_type = _known_type(descriptor)
     which = descriptor.WhichOneof("MessageContent")
     if which == "data":
@@ -75,6 +76,15 @@ def read_descriptor(serialised: bytes, limits: Models) -> Published:
         content=content,
         folder=folder,
     )
+
+
+def _refuse_misleading(name: str) -> None:
+    """Refuse a name that leads somewhere when it is taken for a path, or hides what it says."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ModelRejected(f"the name {name!r} is a path: it begins with /, or has .. or \\")
+    if not name.isprintable():
+        raise ModelRejected(f"the name {name!r} has characters that cannot be seen")
 
 
 def _digest(content: bytes, folder: Path | None, limits: Models) -> str:

@@ -132,3 +132,16 @@ def test_content_tells_its_type(linear_onnx: bytes) -> None:
 @pytest.mark.parametrize("content", [b"", b"garbage", b"<html/>", b"{}", b"\x08", bytes(100)])
 def test_what_looks_like_no_model_is_not_guessed(content: bytes) -> None:
     assert guess_model_type(content) is None
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../x", "a\\x", "a\nx", "\x1b[2J", "a\u2028x"])
+def test_a_name_that_is_a_path_or_hides_what_it_says_is_refused(name: str) -> None:
+    pmml = ModelDescriptor(name=name, dataType="wine", modeltype=ModelDescriptor.PMML, data=PMML)
+    with pytest.raises(ModelRejected, match=r"^the name '.*' (is a path|has characters)"):
+        read_descriptor(pmml.SerializeToString(), Models())
+
+
+@pytest.mark.parametrize("name", ["", "team/forest", "Wald für Wein 2.0", "a..b", "forêt (日本)"])
+def test_any_other_name_is_taken(name: str) -> None:
+    pmml = ModelDescriptor(name=name, dataType="wine", modeltype=ModelDescriptor.PMML, data=PMML)
+    assert read_descriptor(pmml.SerializeToString(), Models()).name == name
