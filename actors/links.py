@@ -189,9 +189,8 @@ class Links:
             return
         if address is None:
             return
-        source = self._hub.tcp_address[
-            0
-        ]  # so that a firewall can tell nodes apart; "": not open yet
+        # So that a firewall can tell nodes apart. Empty while our own door is not open yet.
+        source, _ = self._hub.tcp_address
         link.peer = self._hub.connect_tcp(
             address,
             link.door.door_port,
