@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--swaps", type=int, default=40, help="model swaps under load")
     parser.addoption("--records", type=int, default=25_000, help="records of the delivery tests")
     parser.addoption("--rounds", type=int, default=1, help="rounds of everything that happens")
+    parser.addoption("--api-seconds", type=int, default=18, help="of each run of schemathesis")
     _add_cluster_options(parser.getgroup("tests with several hosts"))
 
 
