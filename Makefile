@@ -54,6 +54,11 @@ cluster-faults: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.door
 
+# Some 23 minutes, beside the peers' environments, which it makes once.
+.PHONY: bench-http
+bench-http: $(READY)
+	$(BIN)/python -m benchmarks.http_peers
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11 to 3.13 is needed, not " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,8 +1,8 @@
 """A connection that asks over gRPC, by frames of HTTP/2 that are made beforehand.
 
-grpcio's client takes some 200 microseconds of a core for a call, more than some of the servers that
-are to be measured. This one knows as much of HTTP/2 (RFC 9113) as one call at a time needs: it does
-not decode headers, and takes a message that came whole for success, for errors have none.
+grpcio's client does far more for a call than that, at the cost of the server beside it. This one
+knows as much of HTTP/2 (RFC 9113) as one call at a time needs: it does not decode headers, and takes
+a message that came whole for success, for errors have none.
 """
 
 import asyncio

@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
 
 class HttpConnection(Connection):
-    """HTTP/1.1, whose replies have a Content-Length."""
+    """HTTP/1.1, whose replies have a Content-Length or come in chunks."""
 
     def __init__(self, request: bytes) -> None:
         super().__init__()
@@ -79,15 +79,13 @@ class HttpConnection(Connection):
     def data_received(self, data: bytes) -> None:
         """Take a part of a reply."""
         self._buffer = self._buffer + data if self._buffer else data
-        head, blank, body = self._buffer.partition(_BLANK)
-        if not blank:
+        head, blank, rest = self._buffer.partition(_BLANK)
+        body = _body(head, rest) if blank else None
+        if body is None:
             return
-        if (length := content_length(head)) is None:
-            return self._fail(f"no Content-Length: {head.decode()}")
-        if len(body) < length:
-            return None
         if not head.startswith(b"HTTP/1.1 200"):
-            return self._fail(self._buffer.decode(errors="replace"))
+            self._fail(self._buffer.decode(errors="replace"))
+            return
         self._buffer = b""
         self.reply = Reply(head, body)
         return self.replied(self)
@@ -97,3 +95,23 @@ def content_length(head: bytes, name: bytes = b"content-length") -> int | None:
     """Return the number that a header has; None when it is not there."""
     value = head.lower().partition(b"\r\n" + name + b":")[2].partition(b"\r\n")[0]
     return int(value) if value else None
+
+
+def _body(head: bytes, rest: bytes) -> bytes | None:
+    """Return the body; None when it is not whole yet."""
+    if (length := content_length(head)) is None:
+        return _unchunked(rest)
+    return rest if len(rest) >= length else None
+
+
+def _unchunked(rest: bytes) -> bytes | None:
+    parts, at = list[bytes](), 0
+    while (line := rest.find(b"\r\n", at)) >= 0:
+        size = int(rest[at:line], 16)
+        at = line + 2 + size + 2
+        if len(rest) < at:
+            return None
+        if not size:
+            return b"".join(parts)
+        parts.append(rest[line + 2 : at - 2])
+    return None

@@ -101,7 +101,8 @@ class Peer:
         texts = {**self.variables, **told}
         variables = {name: text.format(**ports) for name, text in texts.items()}
         variables |= {"PEER_PORT": str(port), "PEER_GRPC_PORT": str(grpc_port)}
-        variables |= {"HOME": str(folder), "PATH": f"{programs}:{os.environ['PATH']}"}
+        variables |= {"HOME": str(folder), "TMPDIR": str(folder)}
+        variables |= {"PATH": f"{programs}:{os.environ['PATH']}"}
         mark, command = folder / "job.json", [*self.command(programs, port)]
         with environment(variables), launched(command, folder, mark) as processes:
             running = Running(folder, lambda: processes[0].poll() is None)

@@ -23,6 +23,9 @@ from benchmarks.http_trial import PACE, Result
 
 ASK: Make = partial(HttpConnection, b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ngood \r\n4\r\nwine\r\n0\r\n\r\n"
+)
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nfull"
 
 
@@ -78,6 +81,11 @@ def test_clients_that_wait_ask_again_once_they_are_answered() -> None:
         taken = closed(port, [ASK] * 3, warm=0.0, seconds=0.2)
     assert taken.answered >= len(taken.latencies) > 3
     assert [reply.body for reply in taken.replies] == [b"ok"] * 3
+
+
+def test_an_answer_in_chunks_is_put_together() -> None:
+    with http_server(CHUNKED) as port:
+        assert once(port, ASK).body == b"good wine"
 
 
 def test_an_answer_that_is_none_ends_the_load() -> None:
