@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 from repertory.actors.client import RouterClient
+from repertory.actors.policies.settings import read_settings
 from repertory.errors import DeadlineExceeded, InvalidRequest, NotFound
 from repertory.http.asking import ask
 from repertory.http.publishing import REJECTED, flag, version_of
@@ -32,10 +33,12 @@ class Policies:
         description = document.pop("description", "")
         if not isinstance(description, str):
             raise InvalidRequest(f"description must be a text, not {description!r:.60}")
+        settings = orjson.dumps(document).decode()
+        read_settings(settings, strict=True)
         return await self._change(
             request,
             "policy",
-            settings=orjson.dumps(document).decode(),
+            settings=settings,
             description=description,
             wait=wait,
         )

@@ -53,10 +53,13 @@ PolicyMaker = Callable[[PolicySettings], Policy]
 """Makes a policy. Raises ValueError (pydantic's, too), saying what in the settings is wrong."""
 
 
-def read_settings(text: str | bytes) -> PolicySettings:
-    """Return the settings in a JSON object. Raises InvalidRequest, naming the key and the value."""
+def read_settings(text: str | bytes, *, strict: bool = False) -> PolicySettings:
+    """Return the settings in a JSON object. Raises InvalidRequest, naming the key and the value.
+
+    `strict` takes no text or truth value for a number; in a journal such may be found.
+    """
     try:
-        return PolicySettings.model_validate_json(text)
+        return PolicySettings.model_validate_json(text, strict=strict)
     except ValidationError as error:
         raise InvalidRequest(faults(error)) from error
 

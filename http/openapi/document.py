@@ -44,6 +44,8 @@ _PATHS: Mapping[str, Mapping[str, Any]] = {
     "label": {"type": "string", "pattern": "^[^/:]+$"},
     "file": {"type": "string", "pattern": "^[^/]+$"},
 }
+# What is likely to be there; what `dataType`, `node` and `model` may be, their schemas say.
+_EXAMPLES: Mapping[str, str] = {"version": "1", "label": "stable"}
 _SCHEMES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "token": {
         "bearer": {"type": "http", "scheme": "bearer", "description": "A token."},
@@ -158,7 +160,17 @@ class _Told:
 
     def _of_path(self) -> Iterator[dict[str, Any]]:
         for name in re.findall(r"\{(\w+)\}", self._endpoint.plain_path):
-            yield {"name": name, "in": "path", "required": True, "schema": _PATHS[name]}
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": _PATHS[name],
+                **self._example(name),
+            }
+
+    def _example(self, name: str) -> dict[str, str]:
+        found = min(self._signatures, default=None) if name == "model" else _EXAMPLES.get(name)
+        return {} if found is None else {"example": found}
 
     def _body(self, body: Body) -> dict[str, Any]:
         content = {

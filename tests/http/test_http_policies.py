@@ -43,6 +43,7 @@ def put(call: Any) -> Callable[..., Any]:
         ('{"policy": "majority", "slots": ["one", "one"]}', "'one' is named 2 times"),
         ('{"policy": "deadline", "slots": ["one", "two"]}', "deadlineMs is missing"),
         ('{"policy": "latest", "options": {"share": 1}}', "options.share: unknown key"),
+        ('{"policy": "latest", "tolerance": false}', "tolerance: Input should be a valid number"),
         ('{"policy": "latest", "description": 7}', "description must be a text, not 7"),
     ],
 )

@@ -14,6 +14,7 @@ import orjson
 import pytest
 import yaml
 from tests.conftest import free_port
+from tests.http.conftest import build_model
 
 from repertory.actors.local_node import LocalNode
 from repertory.http.tokens import TokenFile, make_token
@@ -41,10 +42,15 @@ class Api(NamedTuple):
         with urllib.request.urlopen(request, timeout=60) as reply:
             return orjson.loads(reply.read())
 
+    def publish(self, data_type: str, name: str, content: bytes) -> None:
+        """Have a model serve."""
+        data = base64.b64encode(content).decode()
+        self.call("/models", {"dataType": data_type, "name": name, "data": data})
+
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, wine_models: Path) -> Iterator[Api]:
-    """A node of three data types: with one model, with a policy for two, and with none."""
+    """A node of three data types: with two classifiers and a policy, with a regressor, with nothing."""
     folder = tmp_path_factory.mktemp("api")
     config = folder / "cluster.yaml"
     config.write_text(yaml.safe_dump(_document(folder)))
@@ -52,9 +58,10 @@ def api(tmp_path_factory: pytest.TempPathFactory, wine_models: Path) -> Iterator
         node.wait_until(ready=False)
         secret, kept = make_token(("admin",))
         api = Api(node.url, secret)
-        for data_type, file in (("wine", "05-mlp"), ("beer", "05-mlp"), ("beer", "02-forest")):
-            api.call("/models", _model(wine_models, data_type, file))
-        slots = ["beer-05-mlp", "beer-02-forest"]
+        for name in ("05-mlp", "02-random-forest"):
+            api.publish("beer", f"beer-{name}", (wine_models / f"{name}.onnx").read_bytes())
+        api.publish("wine", "alcohol", build_model())
+        slots = ["beer-05-mlp", "beer-02-random-forest"]
         api.call("/policies/beer", {"policy": "majority", "slots": slots}, "PUT")
         TokenFile(node.paths.tokens).add(kept)
         yield api
@@ -67,12 +74,6 @@ def _document(folder: Path) -> dict[str, Any]:
     http = {"port": free_port(), "trusted_proxies": ["127.0.0.0/8"]}
     types = {"wine": wine, "beer": wine, "cider": wine}
     return document | {"data_dir": str(folder / "data"), "http": http, "data_types": types}
-
-
-def _model(folder: Path, data_type: str, name: str) -> dict[str, str]:
-    (file,) = folder.glob(f"{name[:2]}-*.onnx")
-    data = base64.b64encode(file.read_bytes()).decode()
-    return {"dataType": data_type, "name": f"{data_type}-{name}", "data": data}
 
 
 @pytest.fixture
