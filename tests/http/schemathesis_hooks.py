@@ -22,6 +22,14 @@ def before_call(_: object, case: "schemathesis.Case[Any]", __: dict[str, Any]) -
     case.headers[FORWARDED] = f"198.18.{byte()}.{byte()}"
 
 
+@schemathesis.hook
+def filter_case(_: object, case: "schemathesis.Case[Any]") -> bool:
+    """Leave out forms that are wrong only by a type: in a form, all is text."""
+    if case.media_type != "multipart/form-data" or not isinstance(case.body, dict):
+        return True
+    return all(isinstance(each, str | bytes) for each in case.body.values())
+
+
 def byte() -> int:
     """Return a number that nobody foresees: those of `random`, Hypothesis has repeat."""
     return secrets.randbelow(256)
