@@ -215,11 +215,13 @@ def decode_columns(scored: ScoredBatch, count: int, *, position: int = 0) -> Sco
     """Return a ScoredBatch as columns. Raises ProtocolError when they do not fit `count` records."""
     labels = tuple(scored.labels)
     values = chosen = probabilities = None
+    least = 0
     if scored.values:
         values = _column(scored.values, "<f8", count)
     else:
         chosen = _column(scored.chosen, "<i4", count)
-        if len(chosen) and not -1 <= chosen.min() <= chosen.max() < len(labels):
+        least = chosen.min() if len(chosen) else 0
+        if len(chosen) and not -1 <= least <= chosen.max() < len(labels):
             raise ProtocolError("the outcomes of a batch do not fit it: a label is out of range")
     if chosen is not None and scored.probabilities:
         probabilities = _column(scored.probabilities, "<f8", count * len(labels))
@@ -233,7 +235,7 @@ def decode_columns(scored: ScoredBatch, count: int, *, position: int = 0) -> Sco
         raise ProtocolError(f"the outcomes of a batch do not fit it: {error}") from error
     if failures and max(failures) >= count:
         raise ProtocolError("the outcomes of a batch do not fit it: a failure is out of range")
-    if chosen is not None:
+    if chosen is not None and least < 0:
         for index in np.flatnonzero(chosen < 0).tolist():
             failures.setdefault(index, _NOTHING)
     model = ModelRef(scored.model_name, scored.model_version, scored.model_sha256)

@@ -41,6 +41,8 @@ from repertory.protos.door_pb2 import Envelope, Failure, Hello, ScoredBatch, Wel
 
 Answerer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
+_NOBODY = "nobody is at this door just now"
+
 RECONNECT_SECONDS = 0.02  # a local socket: trying is cheap, and a dead router is back in 0.2 s
 
 log = structlog.get_logger(__name__)
@@ -59,12 +61,22 @@ class RouterClient:
 
     `role` says what this process is (`http`, `streams`, `keeper`, `supervisor`). `answer` serves
     what the router asks of this process, if anything. Used within one event loop.
+
+    Unless it `waits`, what is asked while there is no connection, or is in flight when it is lost,
+    fails with Unavailable.
     """
 
     def __init__(
-        self, door: Path, *, role: str, name: str = "", answer: Answerer | None = None
+        self,
+        door: Path,
+        *,
+        role: str,
+        name: str = "",
+        answer: Answerer | None = None,
+        waits: bool = True,
     ) -> None:
         self._door = door
+        self._waits = waits
         self._hello = Hello(
             protocol=PROTOCOL_VERSION, role=role, name=name or role, pid=os.getpid()
         ).SerializeToString()
@@ -83,6 +95,10 @@ class RouterClient:
 
     async def __aenter__(self) -> Self:
         """Start connecting, without waiting for it: requests wait by themselves."""
+        return self.begin()
+
+    def begin(self) -> Self:
+        """Start connecting, where no `async with` can be; `__aexit__` ends it."""
         self._runner = asyncio.create_task(self._run())
         return self
 
@@ -92,9 +108,7 @@ class RouterClient:
             self._runner.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._runner
-        for pending in self._pending.values():
-            if not pending.future.done():
-                pending.future.set_exception(Unavailable("this process is shutting down"))
+        self._give_up("this process is shutting down")
 
     @property
     def router_pid(self) -> int | None:
@@ -185,6 +199,8 @@ class RouterClient:
             self.tell("floor", positions=higher)
 
     async def _request(self, envelope: Envelope, payload: bytes, timeout: float) -> Frame:
+        if self.welcome is None and not self._waits:
+            raise Unavailable(_NOBODY)
         number = envelope.correlation_id = next(self._numbers)
         loop = asyncio.get_running_loop()
         pending = _Pending(envelope, payload, time.monotonic() + timeout, loop.create_future())
@@ -238,11 +254,26 @@ class RouterClient:
                 self._out.clear()
                 self.connected.clear()
                 self.lost.set()
+                self._disconnected()
+
+    def _disconnected(self) -> None:
+        if not self._waits:
+            self._give_up(_NOBODY)
+
+    def _give_up(self, why: str) -> None:
+        for pending in self._pending.values():
+            if not pending.future.done():
+                pending.future.set_exception(Unavailable(why))
+
+    def _told(self, subject: str, payload: bytes) -> None:
+        """Take what this process is told; it is for others to overrule."""
 
     def _arrived(self, frame: Frame) -> None:
         kind = frame.envelope.kind
         if kind == Envelope.WELCOME:
             self._welcomed(Welcome.FromString(frame.payload))
+        elif kind == Envelope.TELL:
+            self._told(frame.envelope.subject, frame.payload)
         elif kind == Envelope.ASK:
             task = asyncio.get_running_loop().create_task(self._reply(frame))
             self._answering.add(task)

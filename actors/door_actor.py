@@ -72,6 +72,10 @@ class DoorActor(Actor):
             self._ticking = True
             self.wakeupAfter(TICK)
 
+    def stop_ticking(self) -> None:
+        """Call `tick` no more, for good: each time costs a turn of Thespian's."""
+        self._ticking = False
+
     def receiveMessage(self, msg: Any, sender: ActorAddress) -> Any:
         """Dispatch. Always returns the watch: any other return would end the watching."""
         if self._stopped:
@@ -80,8 +84,9 @@ class DoorActor(Actor):
             if isinstance(msg, WatchMessage):
                 self._serve_doors()
             elif isinstance(msg, WakeupMessage):
-                self.wakeupAfter(TICK)
-                self.tick()
+                if self._ticking:
+                    self.wakeupAfter(TICK)
+                    self.tick()
             elif isinstance(msg, ActorExitRequest):
                 self._stopped = True
                 self.stop()

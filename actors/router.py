@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from thespian.actors import ActorAddress, ActorExitRequest, ChildActorExited
 
+from repertory.actors.collector import spare_what_is_here
 from repertory.actors.door_actor import DoorActor, kill
 from repertory.actors.frames import PROTOCOL_VERSION
 from repertory.actors.hub import Arrived, Closed, Connected, Event
@@ -197,6 +198,7 @@ class RouterActor(DoorActor):
             self._open_links()
         self.hub.listen(self._paths.router_door)
         self.start_ticking()
+        spare_what_is_here()
         log.info("the router is up", shards=sorted(map(str, self._actors)))
 
     def _open_links(self) -> None:

@@ -29,6 +29,7 @@ from repertory.actors.questions import Questions
 from repertory.actors.reports import Reports
 from repertory.actors.routes import Routes
 from repertory.actors.shards import ShardActor, Shards
+from repertory.actors.short_ways import ShortWays
 from repertory.actors.stager import NOBODY, UPDATES, Stager
 from repertory.actors.target import Job, Target
 from repertory.config import ClusterConfig
@@ -71,6 +72,7 @@ class RouterCore:
             desk=desk,
             unanswered=lambda job: self._questions.unanswered(job),
         )
+        self._short_ways = ShortWays(cluster, shards, desk)
         self._heart = Heart(cluster, shards, desk, seconds=config.cluster.heartbeat_ms / 1000)
         self._stager = Stager(shards, cluster, desk, front_changed=self._front_changed)
         self._ownership = Ownership(
@@ -155,6 +157,7 @@ class RouterCore:
         """Note that a peer is gone; a serving actor's batches wait for its successor."""
         if self._desk.clients.pop(peer, None) is not None:
             self._reports.gone(peer)
+            self._short_ways.gone(peer)
             for target in self._targets():
                 target.forget_client(peer)
             self._routes.forget_client(peer)
@@ -165,6 +168,7 @@ class RouterCore:
         if actor is None or actor.target.peer != peer:
             return
         actor.status.pop("model", None)
+        self._short_ways.tell()
         for job in actor.target.lost():
             self._desk.fail(
                 job,
@@ -187,6 +191,7 @@ class RouterCore:
         self._ownership.tick()
         self._questions.tick()
         self._heart.tick()
+        self._short_ways.tell()
 
     def stuck(self, seconds: float) -> list[tuple[Shard, int]]:
         """Return shards (and peers) whose actor has not answered for `seconds`."""
@@ -232,6 +237,8 @@ class RouterCore:
             credit=self._credit,
         )
         self._desk.send(peer, Envelope(kind=Envelope.WELCOME), welcome.SerializeToString())
+        if hello.role == "http":
+            self._short_ways.greeted(peer)
         if hello.role == "keeper":
             self._keeper.lost()
             self._keeper.peer = peer
@@ -285,6 +292,7 @@ class RouterCore:
             self._pass_on(actor.shard.data_type, frame)
         elif actor is not None:
             actor.status = orjson.loads(frame.payload)
+            self._short_ways.tell()
             self._routes.retry()
             self._heart.tick()
         elif client is not None and client.node:
@@ -330,6 +338,7 @@ class RouterCore:
             self._routes.retry()
 
     def _front_changed(self, data_type: str) -> None:
+        self._short_ways.tell()
         self._ownership.note_unneeded()
         if (front := self._shards.front(data_type)) is not None:
             self._desk.dispatch(front.target)

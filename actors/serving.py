@@ -14,6 +14,7 @@ import structlog
 from thespian.actors import ActorAddress, ActorExitRequest
 
 from repertory.actors.batch import JSON, PROBE, decode_records
+from repertory.actors.collector import spare_what_is_here
 from repertory.actors.delay import Delay
 from repertory.actors.door_actor import DoorActor
 from repertory.actors.frames import PROTOCOL_VERSION, Frame
@@ -97,7 +98,7 @@ class ModelServingActor(DoorActor):
         self._shared: str | None = None  # where snapshots are shared
         self._held: deque[_Held] = deque()
         self._due: list[_Due] = []
-        self._max_batch = 1
+        self._max_batch = self._credit = 1
         self._loading: StageModel | None = None
         self._clearing: ClearStage | None = None
         self._searched = False  # for a snapshot
@@ -142,6 +143,8 @@ class ModelServingActor(DoorActor):
             self._end_with_router()
         elif self._loader is None:
             self._open_door()
+        else:
+            self.stop_ticking()
 
     def woken(self) -> None:
         """Take what the loader has done."""
@@ -180,7 +183,7 @@ class ModelServingActor(DoorActor):
         set_up_logging(config.log_level)
         name = self._shard.data_type
         data_type = config.data_types[name]
-        self._max_batch = data_type.max_batch
+        self._max_batch, self._credit = data_type.max_batch, data_type.credit
         decoder = RecordDecoder(schema_of(name, data_type), load_message(data_type.message))
         delay = data_type.delays.get(self._shard.slot)
         self._stage = Stage(self._shard, decoder, delay=None if delay is None else Delay(delay))
@@ -208,6 +211,7 @@ class ModelServingActor(DoorActor):
         self.hub.watch(self._loader.fileno(), self.woken)
         self._loader.restore()
         self.hub.listen(self._paths.serving_door(self._shard.data_type, self._shard.slot))
+        spare_what_is_here()
 
     def _restored(self, faults: tuple[str, ...]) -> None:
         assert self._stage is not None
@@ -342,7 +346,7 @@ class ModelServingActor(DoorActor):
 
     def _greet(self, peer: int) -> None:
         self._routers.add(peer)
-        welcome = Welcome(protocol=PROTOCOL_VERSION, node=self._node)
+        welcome = Welcome(protocol=PROTOCOL_VERSION, node=self._node, credit=self._credit)
         self.hub.send(peer, Envelope(kind=Envelope.WELCOME), welcome.SerializeToString())
         self._tell_status()
 

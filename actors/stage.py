@@ -90,8 +90,8 @@ class Stage:
         outcomes = self.current.model.score(columns)
         if self._delay is not None:
             self._delay.sleep()
-        # What a record that could not be decoded scored as a row of NaN means nothing.
-        outcomes = replace(outcomes, failures={**outcomes.failures, **undecodable})
+        if undecodable:  # what these scored, as rows of NaN, means nothing
+            outcomes = replace(outcomes, failures={**outcomes.failures, **undecodable})
         end = time.perf_counter_ns()
         if counts:
             milliseconds = (end - start) / 1e6

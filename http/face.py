@@ -10,6 +10,8 @@ import structlog
 from aiohttp import web
 
 from repertory.actors.client import RouterClient
+from repertory.actors.collector import spare_what_is_here
+from repertory.actors.face_client import FaceClient
 from repertory.actors.phases import Step, finish_seconds
 from repertory.actors.process import NodeProcess, run_process
 from repertory.errors import ConfigError
@@ -43,7 +45,7 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
     tls = _allowed(process)
     sweep(process.paths.spool)
     name = "" if process.worker is None else str(process.worker)
-    async with RouterClient(process.paths.router_door, role="http", name=name) as router:
+    async with FaceClient(process.paths, role="http", name=name) as router:
         in_hand, shared = InHand(), _shared_figures(process)
         app = make_app(process.config, process.paths, router, in_hand, shared=shared)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_SECONDS)
@@ -52,6 +54,7 @@ async def serve(process: NodeProcess, stop: asyncio.Event) -> None:
         try:
             listener = await Listener.open(runner, process.config.http, tls=tls)
             grpc = await _grpc(process, router, app[CORE], in_hand)
+            spare_what_is_here()
             reporting = asyncio.create_task(_report(process, router, listener))
             process.progress.follow(in_hand.drain_from_now)
             await stop.wait()

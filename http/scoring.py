@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from dataclasses import asdict
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -60,6 +59,8 @@ async def read_body(request: web.Request) -> bytes:
     try:
         if (request.content_length or 0) > limit:
             raise web.HTTPRequestEntityTooLarge(limit)
+        if request.content.is_eof():  # it came with the head, as small ones do
+            return await request.read()
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -145,11 +146,16 @@ def _slot_json(slot: SlotReport) -> dict[str, Any]:
         "slot": slot.slot,
         "state": slot.state,
         "shadow": slot.shadow,
-        "model": None if slot.model is None else asdict(slot.model),
+        "model": _model_json(slot.model),
         "reason": slot.reason,
     }
 
 
 def _reply(data_type: str, model: ModelRef | None, answer: dict[str, Any]) -> web.Response:
-    about = asdict(model) if model else None
-    return json_reply({"dataType": data_type, "model": about, **answer})
+    return json_reply({"dataType": data_type, "model": _model_json(model), **answer})
+
+
+def _model_json(model: ModelRef | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {"name": model.name, "version": model.version, "sha256": model.sha256}

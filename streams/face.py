@@ -1,7 +1,6 @@
 """The Kafka face of a node: `python -m repertory.streams.face --config FILE --node NAME`."""
 
 import asyncio
-import gc
 import os
 import sys
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import structlog
 
 from repertory.actors.client import RouterClient
+from repertory.actors.collector import spare_what_is_here
 from repertory.actors.process import NodeProcess, run_process
 from repertory.actors.troubles import Troubles
 from repertory.config import MEBIBYTE, ClusterConfig
@@ -168,10 +168,8 @@ async def _end_in_time(stop: asyncio.Event) -> None:
 
 def main() -> None:
     """Run the face as a process of its node."""
-    # Millions of records a minute come and go, none of them in a cycle: looking for cycles every
-    # 700 objects, and through all that was imported now and then, took a fifth of the time.
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    # Millions of records a minute come and go: looking for cycles took a fifth of the time.
+    spare_what_is_here(COLLECT_AFTER_OBJECTS)
     run_process("streams", run_face)
 
 
