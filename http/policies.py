@@ -13,7 +13,7 @@ from repertory.errors import DeadlineExceeded, InvalidRequest, NotFound
 from repertory.http.asking import ask
 from repertory.http.publishing import REJECTED, flag, version_of
 from repertory.http.replies import json_reply
-from repertory.http.visitor import new_origin
+from repertory.http.visitor import new_origin, visitor_now
 
 # Models may have to be compiled again, opened and measured, and others are admitted before.
 POLICY_SECONDS = 90.0
@@ -34,7 +34,7 @@ class Policies:
         if not isinstance(description, str):
             raise InvalidRequest(f"description must be a text, not {description!r:.60}")
         settings = orjson.dumps(document).decode()
-        read_settings(settings, strict=True)
+        _check(settings, request.match_info["dataType"])
         return await self._change(
             request,
             "policy",
@@ -88,6 +88,20 @@ class Policies:
                 " GET /policies/{dataType}/versions tells what became of it"
             ) from None
         return _outcome(answer)
+
+
+def _check(settings: str, data_type: str) -> None:
+    """Raise InvalidRequest, and say so in the audit log, for what can be no policy.
+
+    The keeper would take `"0.1"` for a number, as it has to in journals.
+    """
+    try:
+        read_settings(settings, strict=True)
+    except InvalidRequest as error:
+        if (visitor := visitor_now()) is not None:
+            about = {"dataType": data_type, "settings": settings}
+            visitor.note("policy", "failed", **about, reason=str(error))
+        raise
 
 
 def _outcome(answer: Mapping[str, Any]) -> web.Response:

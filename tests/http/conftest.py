@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import numpy as np
 import pytest
 import yaml
@@ -160,6 +161,19 @@ async def serving(publish: Call) -> Any:
     reply = await publish(build_model())
     assert reply.status == 201
     return reply.body
+
+
+@pytest.fixture
+def address(shared_node: LocalNode, serving: Any) -> str:
+    """Where the shared node answers gRPC, with a model that says a wine's alcohol."""
+    return f"127.0.0.1:{shared_node.config.http.grpc_port}"
+
+
+@pytest.fixture
+async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A connection of nothing but gRPC."""
+    async with grpc.aio.insecure_channel(address) as found:
+        yield found
 
 
 @pytest.fixture

@@ -26,19 +26,6 @@ REFUSED = ("UNAVAILABLE: this process is shutting down", "UNAVAILABLE: failed to
 
 
 @pytest.fixture
-def address(shared_node: LocalNode, serving: Any) -> str:
-    """Where the shared node answers gRPC, with a model that says a wine's alcohol."""
-    return f"127.0.0.1:{shared_node.config.http.grpc_port}"
-
-
-@pytest.fixture
-async def channel(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection of nothing but gRPC."""
-    async with grpc.aio.insecure_channel(address) as found:
-        yield found
-
-
-@pytest.fixture
 async def draining(
     shared_node: LocalNode, serving: Any, start_face: Any, eventually: Any
 ) -> AsyncIterator[tuple[Any, grpc.aio.Channel]]:
