@@ -22,4 +22,6 @@ def error_reply(
     status: int, message: str, *, headers: Mapping[str, str] | None = None, **more: Any
 ) -> web.Response:
     """Return the reply of a request that failed; `more` are further keys of its body."""
-    return json_reply({"error": message, **more}, status=status, headers=headers)
+    # What stood in a header, and is no UTF-8, is told as it can be.
+    text = message.encode(errors="backslashreplace").decode()
+    return json_reply({"error": text, **more}, status=status, headers=headers)

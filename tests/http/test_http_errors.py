@@ -101,6 +101,13 @@ async def test_what_is_no_http_is_answered_in_json(
     assert (status, set(body)) == (400, {"error"})
 
 
+async def test_a_header_that_is_no_utf_8_is_told_as_it_can_be(shared_node: LocalNode) -> None:
+    form = b"multipart/form-data; bo\xffdary=x"
+    head = b"POST /models HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Type: " + form
+    status, body = await _raw(shared_node, head + b"\r\n\r\nx")
+    assert (status, "bo\\udcffdary=x" in body["error"]) == (400, True), body
+
+
 async def test_a_body_that_cannot_be_unpacked_is_refused(call: Any) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     for path in ("/score/wine", "/models"):
