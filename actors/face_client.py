@@ -12,7 +12,8 @@ from repertory.actors.short_ways import SUBJECT
 from repertory.config import NodePaths
 from repertory.errors import DeadlineExceeded, Overloaded, Unavailable
 
-# An actor that has not answered by then is asked by way of the router, which ends one that hangs.
+# An actor that lets deadlines pass for so long is asked by way of the router, which ends one that
+# hangs. Nothing is sent there again that it may only be slow with.
 PATIENCE_SECONDS = 5.0
 
 
@@ -29,6 +30,9 @@ class FaceClient(RouterClient):
         self._lines: dict[str, RouterClient] = {}
         self._short: frozenset[str] = frozenset()
         self._positions: dict[str, int] = {}  # of the models that answered last
+        self._silent_since: dict[
+            str, float
+        ] = {}  # of actors whose last answers did not come in time
 
     async def __aexit__(self, *details: object) -> None:
         """Disconnect; what is in flight fails with Unavailable."""
@@ -49,7 +53,9 @@ class FaceClient(RouterClient):
             scored = await self._score_directly(batch, timeout)
             if scored is not None:
                 return scored
-        left = max(deadline - time.monotonic(), 0.0)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("no answer came within the time allowed")
         scored = await super().score_columns(batch, timeout=left, explain=explain, probe=probe)
         self._positions[batch.data_type] = scored.position
         return scored
@@ -59,10 +65,17 @@ class FaceClient(RouterClient):
         line = self._lines[batch.data_type]
         if not line.connected.is_set():
             return None
+        began = time.monotonic()
         try:
-            scored = await line.score_columns(batch, timeout=min(timeout, PATIENCE_SECONDS))
-        except (Unavailable, Overloaded, DeadlineExceeded):
+            scored = await line.score_columns(batch, timeout=timeout)
+        except (Unavailable, Overloaded):
             return None
+        except DeadlineExceeded:
+            silent_since = self._silent_since.setdefault(batch.data_type, began)
+            if time.monotonic() - silent_since > PATIENCE_SECONDS:
+                self._short -= {batch.data_type}
+            raise
+        self._silent_since.pop(batch.data_type, None)
         last = self._positions.get(batch.data_type, 0)
         if scored.position < last:
             return None

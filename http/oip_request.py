@@ -9,13 +9,11 @@ import orjson
 from repertory.errors import InvalidRequest
 from repertory.http.oip_binary import LENGTH_HEADER, binary_values
 from repertory.http.oip_json import json_values
-from repertory.http.tensors import Tensor
+from repertory.http.tensors import MOST_DIMENSIONS, Tensor
 
 BINARY_SIZE = "binary_data_size"
 # What Triton knows beside, and what cannot be left out without another answer.
 _NOT_HERE = ("shared_memory_region", "classification")
-# As many as a NumPy array may have.
-_DIMENSIONS = 64
 _MICROSECONDS = 1e-6
 
 
@@ -148,8 +146,8 @@ def _shape(document: Mapping[str, Any], name: str) -> tuple[int, ...]:
         raise InvalidRequest(
             f"shape of input {name!r} must be a list of whole numbers, not {shape!r:.60}"
         )
-    if len(shape) > _DIMENSIONS:
-        raise InvalidRequest(f"input {name!r} has more than {_DIMENSIONS} dimensions")
+    if len(shape) > MOST_DIMENSIONS:
+        raise InvalidRequest(f"input {name!r} has more than {MOST_DIMENSIONS} dimensions")
     return tuple(shape)
 
 

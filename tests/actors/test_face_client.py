@@ -13,7 +13,7 @@ from repertory.actors.batch import RecordBatch, Value
 from repertory.actors.face_client import FaceClient
 from repertory.actors.frames import Frame
 from repertory.config import ClusterConfig, DataType, NodePaths
-from repertory.errors import FailureCode, NoModel
+from repertory.errors import DeadlineExceeded, FailureCode, NoModel
 from repertory.protos.door_pb2 import Envelope, Failure
 
 Waiter = Callable[..., None]
@@ -117,15 +117,27 @@ async def test_what_an_actor_had_in_hand_when_it_died_goes_by_the_router(
     assert (batches(router), batches(actor)) == (1, 1)
 
 
-async def test_what_an_actor_that_hangs_has_goes_by_the_router(
+async def test_an_actor_that_hangs_is_asked_by_way_of_the_router_from_then_on(
     paths: NodePaths, doors: Doors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(face_client, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(face_client, "PATIENCE_SECONDS", 0.02)
     router = doors(paths.router_door, tells_of("wine"))
     actor = doors(paths.serving_door("wine"), silent)
     async with client_of(paths) as client:
+        with pytest.raises(DeadlineExceeded):
+            await wine(client, timeout=0.05)
         assert await wine(client) == [Value(1.0), Value(2.0)]
     assert (batches(router), batches(actor)) == (1, 1)
+
+
+async def test_what_is_late_already_goes_nowhere_else(paths: NodePaths, doors: Doors) -> None:
+    router = doors(paths.router_door, tells_of("wine"))
+    actor = doors(paths.serving_door("wine"), silent)
+    async with client_of(paths) as client:
+        with pytest.raises(DeadlineExceeded):
+            await wine(client, timeout=0.05)
+        await client.ask("ways")  # whatever was sent before has come
+    assert (batches(router), batches(actor)) == (0, 1)
 
 
 async def test_what_an_older_model_answered_than_before_goes_by_the_router(
